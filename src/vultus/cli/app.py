@@ -1,0 +1,125 @@
+"""`vultus`: the commands, and how a mistake is told: one line on stderr, exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vultus.cli import data, gallery, models
+from vultus.errors import VultusError
+
+app = typer.Typer(
+    name="vultus",
+    help="From photographs to a face recogniser that you can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(gallery.app, name="gallery")
+app.add_typer(models.app, name="models")
+
+_EXTRAS = {
+    "torch": "train",
+    "lightning_fabric": "train",
+    "timm": "train",
+    "omegaconf": "train",
+    "tensorboard": "train",
+    "datasets": "evaluate",
+    "matplotlib": "evaluate",
+    "jinja2": "evaluate",
+}
+"""Which extra installs a module that the base install leaves out."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("runs/demo"),
+    minutes: Annotated[float, typer.Option(help="Bound of the training time.", min=0.05)] = 4.0,
+    photos: Annotated[Path | None, typer.Option(help="Your own photographs, a folder a person, instead.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of faces, splits and training.", min=0)] = 0,
+) -> None:
+    """Train, measure, calibrate, enrol and identify, end to end, on procedural faces or your own photographs."""
+    from vultus.workflows.demo import run_demo
+
+    run_demo(out, minutes=minutes, photos=photos, seed=seed)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe; with --resume a run directory.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, as optimizer.lr=0.05 run=runs/first.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Train an embedding as a recipe says."""
+    from vultus.training import train as train_run
+
+    run = train_run(recipe, overrides or (), resume=resume)
+    typer.echo(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
+    typer.echo(f"next: vultus evaluate {run.path} DATA/test --out {run.path}/eval")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
+    dataset: Annotated[Path, typer.Argument(help="DATA or DATA/SPLIT.")],
+    pairs: Annotated[Path | None, typer.Option(help="LFW pairs file or CSV: accuracy over its folds.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html and figures.json.")] = None,
+    max_per_identity: Annotated[int | None, typer.Option(help="Only the first images of each identity.")] = None,
+    models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
+) -> None:
+    """Measure a recogniser: TAR at FAR with intervals, AUC, EER, thresholds."""
+    from vultus.cli.figures import show_evaluation
+    from vultus.workflows import evaluate as run_evaluation
+
+    show_evaluation(
+        run_evaluation(model, dataset, pairs=pairs, out=out, max_per_identity=max_per_identity, models_dir=models_dir)
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    calibrate: Annotated[Path | None, typer.Option(help="Split kept apart, for thresholds by error rate.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the recogniser; the file's name by default.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Terms of the weights, kept in the file.")] = None,
+) -> None:
+    """Write a model file that describes itself: contract, licence, provenance, calibration."""
+    from vultus.workflows.export import UNSTATED
+    from vultus.workflows.export import export as export_run
+
+    card = export_run(run, out, calibrate_data=calibrate, name=name, licence=licence or UNSTATED)
+    typer.echo(f"wrote {out}: {card.contract.dim} dimensions, contract {card.contract.id}")
+    if card.calibration is None:
+        typer.echo("no thresholds in it: --calibrate DATA/calibration adds them, without them nobody can be identified")
+        return
+    for line in card.calibration.describe():
+        typer.echo(line)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, Ctrl-C is 130, a bug keeps its traceback."""
+    try:
+        app(standalone_mode=True)
+    except VultusError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        _fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command (or train --resume RUN) goes on from here", err=True)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,20 @@
+"""Crops on disk: the dataset and its views, how it is built and split, and how training reads it."""
+
+from vultus.data.augment import Augmentation
+from vultus.data.build import BuildReport, build_dataset, read_listing
+from vultus.data.dataset import FaceDataset
+from vultus.data.order import Batches, epoch_order
+from vultus.data.split import split_dataset
+from vultus.data.write import CropWriter
+
+__all__ = [
+    "Augmentation",
+    "Batches",
+    "BuildReport",
+    "CropWriter",
+    "FaceDataset",
+    "build_dataset",
+    "epoch_order",
+    "read_listing",
+    "split_dataset",
+]

@@ -1,0 +1,182 @@
+"""One dataset on disk, and views of it.
+
+    DATA/dataset.json            what the crops are: geometry, colour order, counts, digest, how they were made
+    DATA/crops/                  an Arrow dataset: crop, identity, source, box, landmarks, detection_score
+    DATA/splits/NAME.npy         rows of a split, with splits.json saying how they were drawn
+    DATA/exclusions/NAME.npy     rows that every view leaves out
+
+Splitting or cleaning never rewrites crops. `DATA` opens everything, `DATA/NAME` a split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vultus.errors import VultusError
+
+MANIFEST = "dataset.json"
+FORMAT = "vultus-dataset-1"
+
+
+class FaceDataset:
+    """Aligned crops with their identities, memory-mapped. Rows of a view are numbered from 0."""
+
+    def __init__(self, root: Path, name: str | None, info: dict[str, Any], rows: np.ndarray) -> None:
+        from datasets import Dataset, disable_progress_bars
+
+        disable_progress_bars()
+        self.root = root
+        self.name = name
+        self.info = info
+        """Contents of dataset.json."""
+        self.rows = rows
+        """(N,) int64: row in the Arrow table of each row of this view."""
+        try:
+            table = Dataset.load_from_disk(str(root / "crops"))
+        except Exception as error:
+            raise VultusError(
+                f"{root}/crops cannot be read ({type(error).__name__}); build the dataset again"
+            ) from None
+        if len(table) != info["images"] or (len(rows) and int(rows.max()) >= len(table)):
+            raise VultusError(
+                f"{root} has {len(table)} crops, {MANIFEST} says {info['images']}; build the dataset again"
+            )
+        self._table = table
+        self._encoded = table.select_columns(["crop", "identity"])
+        names, codes = np.unique(
+            np.asarray(table.data.column("identity").to_pylist(), dtype=object), return_inverse=True
+        )
+        present, labels = np.unique(codes[rows], return_inverse=True)
+        self.identities: list[str] = [str(name) for name in names[present]]
+        """Names of the identities of this view; a label indexes this list."""
+        self.labels = labels.astype(np.int64)
+        """(N,) int64, contiguous from 0 in this view."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> FaceDataset:
+        """Open `DATA` or a split `DATA/NAME`. Raises `VultusError` saying which splits there are."""
+        path = Path(path)
+        root, name = path, None
+        if not (path / MANIFEST).is_file():
+            root, name = path.parent, path.name
+        if not (root / MANIFEST).is_file():
+            raise VultusError(f"{path} is no vultus dataset; make one with `vultus data build PHOTOS --out {path}`")
+        info = read_manifest(root)
+        if name is None:
+            rows = np.arange(info["images"], dtype=np.int64)
+        else:
+            file = root / "splits" / f"{name}.npy"
+            if not file.is_file():
+                there = ", ".join(sorted(p.stem for p in (root / "splits").glob("*.npy")))
+                hint = f"it has {there}" if there else f"make splits with `vultus data split {root}`"
+                raise VultusError(f"{root} has no split {name!r}; {hint}")
+            rows = np.load(file, allow_pickle=False)
+        for exclusion in sorted((root / "exclusions").glob("*.npy")):
+            rows = rows[~np.isin(rows, np.load(exclusion, allow_pickle=False))]
+        if not len(rows):
+            raise VultusError(f"{path} holds no crops")
+        return cls(root, name, info, rows.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the crops and of the rows chosen."""
+        return hashlib.sha256(self.info["digest"].encode() + self.rows.astype("<i8").tobytes()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        return f"{self.root.name}/{self.name}" if self.name else self.root.name
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Images of each identity, (I,) int64."""
+        return np.bincount(self.labels, minlength=len(self.identities))
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Rows of each split of the dataset."""
+        files = sorted((self.root / "splits").glob("*.npy"))
+        return {file.stem: len(np.load(file, mmap_mode="r", allow_pickle=False)) for file in files}
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of the Arrow files of the whole dataset."""
+        return sum(file.stat().st_size for file in (self.root / "crops").glob("*.arrow"))
+
+    @property
+    def sources(self) -> list[str]:
+        """Where each crop came from, relative to the photographs' folder, (N,)."""
+        return self._table.data.column("source").take(self.rows).to_pylist()
+
+    def encoded(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The undecoded crops of these rows of the view."""
+        return self._encoded[self.rows[np.asarray(indices)].tolist()]["crop"]
+
+    def crops(self, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Decoded crops of these rows (all by default), (N, 112, 112, 3) uint8 RGB."""
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
+        height, width = self.info["crop_size"]
+        result = np.empty((len(chosen), height, width, 3), np.uint8)
+        for start in range(0, len(chosen), 1024):
+            for offset, content in enumerate(self.encoded(chosen[start : start + 1024])):
+                result[start + offset] = decode_crop(content)
+        return result
+
+    def crop(self, index: int) -> np.ndarray:
+        """One decoded crop, (112, 112, 3) uint8 RGB."""
+        return decode_crop(self.encoded([index])[0])
+
+    def subset(self, indices: np.ndarray) -> FaceDataset:
+        """A view of some rows of this view."""
+        return FaceDataset(self.root, self.name, self.info, self.rows[np.asarray(indices)])
+
+    def at_most(self, per_identity: int) -> FaceDataset:
+        """A view of the first `per_identity` images of each identity, in the order of the view."""
+        order = np.argsort(self.labels, kind="stable")
+        starts = np.searchsorted(self.labels[order], np.arange(len(self.identities)))
+        rank = np.empty(len(self), np.int64)
+        rank[order] = np.arange(len(self)) - starts[self.labels[order]]
+        return self.subset(np.flatnonzero(rank < per_identity))
+
+    def at_least(self, images: int) -> FaceDataset:
+        """A view of the identities that have this many images or more."""
+        keep = np.flatnonzero(self.counts[self.labels] >= images)
+        if not len(keep):
+            raise VultusError(f"{self.title} has no identity with {images} or more images")
+        return self.subset(keep)
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """Contents of DATA/dataset.json, its format checked."""
+    try:
+        info = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        if info["format"] != FORMAT:
+            raise VultusError(f"{root / MANIFEST} has format {info['format']!r}; this version reads {FORMAT!r}")
+        return info
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise VultusError(
+            f"{root / MANIFEST} cannot be read ({type(error).__name__}); build the dataset again"
+        ) from None
+
+
+def decode_crop(content: bytes) -> np.ndarray:
+    """JPEG or PNG bytes of a crop to (H, W, 3) uint8 RGB."""
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+def encode_crop(crop: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 RGB to JPEG, quality 95 without colour subsampling: about 8 kB for 112x112."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, content = cv2.imencode(".jpg", np.ascontiguousarray(crop[:, :, ::-1]), parameters)
+    if not done:
+        raise VultusError(f"a crop of shape {crop.shape} cannot be encoded")
+    return content.tobytes()

@@ -1,0 +1,115 @@
+"""The card inside a model file: contract, licence, provenance and calibration, as one JSON value of the ONNX metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from vultus.errors import ContractError, VultusError
+from vultus.evaluation import Calibration
+from vultus.zoo import Contract, canonical_digest
+
+KEY = "vultus"
+FORMAT = "vultus-recognizer-1"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a recogniser says about itself. Only `contract` decides which embeddings may be compared."""
+
+    name: str
+    contract: Contract
+    licence: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How the weights came to be: recipe, dataset digest, code version, or the address of a published file."""
+    calibration: Calibration | None = None
+
+    def to_json(self) -> str:
+        fields: dict[str, Any] = {
+            "format": FORMAT,
+            "name": self.name,
+            "contract": self.contract.to_dict(),
+            "contract_id": self.contract.id,
+            "licence": self.licence,
+            "provenance": self.provenance,
+            "calibration": json.loads(self.calibration.to_json()) if self.calibration else None,
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Card:
+        try:
+            fields = json.loads(text)
+            found = fields["format"]
+            if found != FORMAT:
+                raise ContractError(f"{where} has a card of format {found!r}; this version reads {FORMAT!r}")
+            contract = Contract.from_dict(fields["contract"], where)
+            calibration = fields.get("calibration")
+            card = cls(
+                name=fields["name"],
+                contract=contract,
+                licence=fields["licence"],
+                provenance=fields.get("provenance") or {},
+                calibration=Calibration.from_json(json.dumps(calibration)) if calibration else None,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(f"{where}: its card cannot be read ({type(error).__name__}: {error})") from None
+        if fields.get("contract_id") != contract.id:
+            raise ContractError(f"{where}: the card's contract was edited by hand; export the model again")
+        return card
+
+    def with_calibration(self, calibration: Calibration | None) -> Card:
+        """The same recogniser with another calibration; refused if it was measured on another contract."""
+        if calibration is not None and calibration.contract_id != self.contract.id:
+            raise ContractError(
+                f"the calibration belongs to contract {calibration.contract_id}, the model {self.name} has "
+                f"{self.contract.id}; calibrate this model"
+            )
+        return dataclasses.replace(self, calibration=calibration)
+
+
+def read_card(model: onnx.ModelProto, where: str) -> Card | None:
+    """The card in a model's metadata, None where there is none.
+
+    Raises `ContractError` where the card is broken or speaks of other weights than those in the file.
+    """
+    for entry in model.metadata_props:
+        if entry.key == KEY:
+            card = Card.from_json(entry.value, where)
+            if card.contract.weights != canonical_digest(model):
+                raise ContractError(
+                    f"{where}: its weights are not those that its card describes; export the model again"
+                )
+            return card
+    return None
+
+
+def write_card(model: onnx.ModelProto, card: Card, path: str | Path) -> None:
+    """Save `model` with `card` in its metadata, atomically."""
+    kept = [(e.key, e.value) for e in model.metadata_props if e.key != KEY]
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, dict([*kept, (KEY, card.to_json())]))
+    save_atomically(model.SerializeToString(), Path(path))
+
+
+def save_atomically(content: bytes, path: Path) -> None:
+    """Write a file whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    except OSError as error:
+        raise VultusError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""A trained torch network to a self-describing ONNX file."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from vultus.errors import ContractError
+from vultus.recognizer.card import Card, write_card
+from vultus.zoo import Contract, canonical_digest
+
+if TYPE_CHECKING:
+    import torch
+
+PARITY = 0.9999
+"""Lowest cosine between torch's and onnxruntime's embedding of a crop that an export accepts."""
+
+
+def export_onnx(
+    network: torch.nn.Module,
+    path: str | Path,
+    *,
+    name: str,
+    dim: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    licence: str,
+    provenance: dict[str, Any] | None = None,
+) -> Card:
+    """Write `network` (crops (B, 3, 112, 112) normalised RGB to raw embeddings (B, dim)) as ONNX with its card.
+
+    The batch is dynamic. The file is read back and compared with torch before it is kept.
+
+    Raises:
+        ContractError: the exported network does not give torch's embeddings.
+    """
+    model = to_onnx(network)
+    contract = Contract(weights=canonical_digest(model), dim=dim, mean=mean, std=std)
+    _check_parity(network, model, dim)
+    card = Card(name, contract, licence, provenance or {})
+    write_card(model, card, path)
+    return card
+
+
+def to_onnx(network: torch.nn.Module) -> onnx.ModelProto:
+    """Trace in evaluation mode with a dynamic batch; float32, opset 18."""
+    import torch
+
+    network = network.eval().cpu().float()
+    example = torch.zeros(2, 3, 112, 112)
+    buffer = io.BytesIO()
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the tracer's deprecation notices are not the user's business
+            torch.onnx.export(
+                network,
+                (example,),
+                buffer,
+                dynamo=False,
+                opset_version=18,
+                input_names=["crops"],
+                output_names=["embeddings"],
+                dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
+            )
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    model = onnx.load_from_string(buffer.getvalue())
+    model.producer_name, model.producer_version, model.doc_string = "vultus", "", ""
+    return model
+
+
+def _check_parity(network: torch.nn.Module, model: onnx.ModelProto, dim: int) -> None:
+    import onnxruntime
+    import torch
+
+    generator = np.random.default_rng(0)
+    crops = generator.uniform(-1, 1, (5, 3, 112, 112)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    ours = np.asarray(session.run(None, {"crops": crops})[0])
+    with torch.no_grad():
+        theirs = network.eval()(torch.from_numpy(crops)).numpy()
+    if ours.shape != (5, dim):
+        raise ContractError(f"the exported network gives embeddings of shape {ours.shape}, expected (5, {dim})")
+    cosine = (ours * theirs).sum(1) / np.maximum(np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1), 1e-12)
+    if not (cosine >= PARITY).all():
+        raise ContractError(
+            f"the exported network differs from torch: cosine {cosine.min():.6f}, at least {PARITY} needed"
+        )

@@ -1,0 +1,8 @@
+"""A recipe in, a run directory out."""
+
+from vultus.training.embed import embed_crops
+from vultus.training.loop import train
+from vultus.training.recipe import Recipe, load_recipe
+from vultus.training.run import Run, open_run
+
+__all__ = ["Recipe", "Run", "embed_crops", "load_recipe", "open_run", "train"]

@@ -1,0 +1,326 @@
+"""The training loop: an explicit walk over optimiser steps, resumable at any of them.
+
+Every batch is a function of (seed, epoch, step), every learning rate of the step; the checkpoint holds weights,
+optimiser, random state and step. So an interrupted and resumed run gives the same losses as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vultus.data import Augmentation, Batches, FaceDataset
+from vultus.errors import VultusError
+from vultus.losses import create_loss
+from vultus.models import create_model
+from vultus.training.embed import normalise
+from vultus.training.interrupt import Interruption, ignore_interrupt
+from vultus.training.recipe import Recipe, load_recipe
+from vultus.training.report import Reporter
+from vultus.training.run import MetricsWriter, Run, check_free, now, open_run
+from vultus.training.schedule import learning_rate, make_optimizer
+from vultus.training.validation import Validation, validation_split
+
+if TYPE_CHECKING:
+    import torch
+    from lightning_fabric import Fabric
+
+SAVE_SECONDS = 300.0
+"""A killed run loses no more than this (and the time between two validations)."""
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def train(
+    recipe: Recipe | str | Path, overrides: Sequence[str] = (), *, resume: bool = False, quiet: bool = False
+) -> Run:
+    """Train as the recipe says, or go on with the run directory `recipe` (`resume=True`). Returns the run.
+
+    Ctrl-C ends the current step, saves, and raises KeyboardInterrupt: the run can be resumed.
+
+    Raises:
+        VultusError: a recipe, data or checkpoint that does not fit, or a loss that is no longer a number.
+    """
+    if resume:
+        if overrides:
+            raise VultusError("a resumed run keeps its recipe; start a new run to change it")
+        run = open_run(str(recipe))
+        recipe, state = run.recipe, run.load()
+    else:
+        recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+        check_free(Path(recipe.run))
+        run, state = None, None
+    return _Trainer(recipe, run, state, Reporter(quiet)).fit()
+
+
+class _Trainer:
+    """What a run needs in memory. Built once; `fit` walks the steps."""
+
+    def __init__(self, recipe: Recipe, run: Run | None, state: dict[str, Any] | None, reporter: Reporter) -> None:
+        import torch
+
+        self.recipe, self.reporter = recipe, reporter
+        self.fabric = _fabric(recipe)
+        torch.manual_seed(recipe.training.seed)
+        data = FaceDataset.open(recipe.data.train).at_least(recipe.data.min_images)
+        if len(data.identities) < 2:
+            raise VultusError(f"{data.title} holds one identity only; a recogniser learns from telling people apart")
+        self.validation = Validation.prepare(validation_split(recipe.data.train, recipe.data.validation), data)
+        settings = recipe.training
+        self.batches = Batches(
+            data, settings.batch_size, Augmentation(**recipe.augment.model_dump()), seed=settings.seed
+        )
+        self.steps_per_epoch = max(1, self.batches.per_epoch // settings.accumulate)
+        section = recipe.model
+        self.network = create_model(section.name, section.embedding_dim, section.pretrained, **section.options)
+        self.loss = create_loss(
+            recipe.loss.name,
+            section.embedding_dim,
+            len(data.identities),
+            **recipe.loss.model_dump(exclude={"name"}, exclude_none=True),
+        )
+        steps = run.facts["steps"] if run else self._length()
+        self.run = run or Run.create(
+            recipe,
+            {
+                "dataset": data.title,
+                "dataset_digest": data.digest,
+                "images": len(data),
+                "identities": len(data.identities),
+                "validation": self.validation.title if self.validation else None,
+                "steps": steps,
+                "steps_per_epoch": self.steps_per_epoch,
+                "parameters": sum(p.numel() for p in self.network.parameters()),
+                "started": now(),
+            },
+        )
+        if self.run.facts["dataset_digest"] != data.digest:
+            raise VultusError(
+                f"{data.title} is no longer the data that {self.run.path} was trained on (digest differs); "
+                "restore it or start a new run"
+            )
+        self.steps: int = steps
+        self.optimizer = make_optimizer([self.network, self.loss], recipe.optimizer)
+        self.step, self.seconds, self.best = 0, 0.0, -1.0
+        if state is not None:
+            self._restore(state)
+        if settings.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
+        self.trainee, self.optimizer = self.fabric.setup(_trainee(forward, self.loss), self.optimizer)
+        self.trainee.train()
+
+    def fit(self) -> Run:
+        import torch
+
+        every = self.recipe.training.evaluate_every or self.steps_per_epoch
+        log_every = max(1, min(20, self.steps // 200))
+        started = saved = time.monotonic()
+        before = self.seconds
+        metrics = MetricsWriter(self.run, self.step)
+        loader = self._loader()
+        last_log, since = self.step, started
+        try:
+            with Interruption() as interruption, self.reporter.bar(self.steps, self.step) as bar:
+                batches = iter(loader)
+                while self.step < self.steps:
+                    loss, norm, rate, images = self._step(batches)
+                    self.step += 1
+                    self.seconds = before + time.monotonic() - started
+                    bar.advance(loss, images)
+                    if self.step % log_every == 0 or self.step == self.steps:
+                        _check_finite(loss, self.step, self.run.path)
+                        speed = images * (self.step - last_log) / max(1e-9, time.monotonic() - since)
+                        epoch = (self.step - 1) // self.steps_per_epoch
+                        row: dict[str, Any] = {"step": self.step, "epoch": epoch, "seconds": round(self.seconds, 2)}
+                        metrics.add(**row, loss=loss, lr=rate, grad_norm=norm, images_per_second=speed)
+                    if self.step % every == 0 or self.step == self.steps:
+                        self._validate(metrics)
+                    due = self.step % every == 0 or time.monotonic() - saved > SAVE_SECONDS
+                    if due or self.step == self.steps or interruption.asked:
+                        self._save()
+                        saved = time.monotonic()
+                    if interruption.asked and self.step < self.steps:
+                        raise KeyboardInterrupt
+                    if self.step % log_every == 0:
+                        last_log, since = self.step, time.monotonic()
+        finally:
+            metrics.close()
+            del loader
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return self.run
+
+    def _step(self, batches: Any) -> tuple[float, float, float, int]:
+        """One optimiser step: (mean loss, gradient norm, learning rate, images)."""
+        section, accumulate = self.recipe.optimizer, self.recipe.training.accumulate
+        rate = learning_rate(self.step, self.steps, section.lr, self.recipe.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total, images = 0.0, 0
+        for micro in range(accumulate):
+            crops, labels = next(batches)
+            with self.fabric.no_backward_sync(self.trainee, enabled=micro < accumulate - 1):
+                loss = self.trainee(self.fabric.to_device(crops), self.fabric.to_device(labels)) / accumulate
+                self.fabric.backward(loss)
+            total += float(loss.detach())
+            images += len(labels)
+        norm = float("nan")
+        if section.clip_norm is not None:
+            clipped = self.fabric.clip_gradients(
+                self.trainee, self.optimizer, max_norm=section.clip_norm, error_if_nonfinite=False
+            )
+            norm = float(clipped) if clipped is not None else norm
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total, norm, rate, images
+
+    def _loader(self):
+        import torch
+        from torch.utils.data import DataLoader
+
+        accumulate, workers = self.recipe.training.accumulate, self.recipe.training.workers
+        per_epoch = self.batches.per_epoch
+
+        def numbers():
+            # an epoch whose batches do not fill the last accumulation leaves them out
+            for step in range(self.step, self.steps):
+                epoch, within = divmod(step, self.steps_per_epoch)
+                for micro in range(accumulate):
+                    yield epoch * per_epoch + (within * accumulate + micro) % per_epoch
+
+        class _Numbers(torch.utils.data.Sampler):
+            def __iter__(self):  # a fresh walk from where the run stands
+                return numbers()
+
+        return DataLoader(
+            self.batches,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=_Numbers(),
+            num_workers=workers,
+            worker_init_fn=ignore_interrupt if workers else None,
+            prefetch_factor=4 if workers else None,
+            collate_fn=None,
+        )
+
+    def _length(self) -> int:
+        """Optimiser steps of the run."""
+        settings = self.recipe.training
+        if settings.minutes is None:
+            return (settings.epochs or 20) * self.steps_per_epoch
+        return max(10, int(settings.minutes * 60 / self._seconds_per_step()))
+
+    def _seconds_per_step(self) -> float:
+        """Measured on copies of the network and the centres, so that the run itself starts untouched."""
+        import copy
+
+        import torch
+
+        state = torch.get_rng_state()
+        network, loss = copy.deepcopy(self.network), copy.deepcopy(self.loss)
+        if self.recipe.training.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        optimizer = make_optimizer([network, loss], self.recipe.optimizer)
+        trainee, optimizer = self.fabric.setup(_trainee(network, loss), optimizer)
+        trainee.train()
+        times = []
+        for number in range(8):
+            crops, labels = (torch.from_numpy(array) for array in self.batches[number % self.batches.per_epoch])
+            started = time.monotonic()
+            self.fabric.backward(trainee(self.fabric.to_device(crops), self.fabric.to_device(labels)))
+            optimizer.step()
+            optimizer.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times.append(time.monotonic() - started)
+        torch.set_rng_state(state)
+        # decoding beside the network and validation cost a little more than the bare step
+        return 1.1 * sorted(times[2:])[3] * self.recipe.training.accumulate
+
+    def _validate(self, metrics: MetricsWriter) -> None:
+        if self.validation is None:
+            return
+        result = self.validation.measure(self.network)
+        metrics.add(
+            step=self.step,
+            epoch=(self.step - 1) // self.steps_per_epoch,
+            seconds=round(self.seconds, 2),
+            val_tar=result.tar,
+            val_far=result.far,
+            val_auc=result.auc,
+        )
+        self.reporter.validated(self.step, result)
+        if result.tar > self.best:
+            self.best = result.tar
+            self.run.save(self._state(), "best")
+
+    def _state(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            "model": self.network.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+
+    def _save(self) -> None:
+        self.run.save(self._state(), "last")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        try:
+            self.network.load_state_dict(state["model"])
+            self.loss.load_state_dict(state["loss"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise VultusError(
+                f"{self.run.checkpoint()} does not fit its recipe ({str(error).splitlines()[0]})"
+            ) from None
+        if self.step >= self.steps:
+            raise VultusError(f"{self.run.path} has finished its {self.steps} steps; there is nothing to resume")
+
+
+def _trainee(network: torch.nn.Module, loss: torch.nn.Module) -> torch.nn.Module:
+    """Network and loss as one module, so that one `fabric.setup` serves both."""
+    import torch
+
+    class Trainee(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.loss = network, loss
+
+        def forward(self, crops: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return self.loss(self.network(normalise(crops)), labels)
+
+    return Trainee()
+
+
+def _fabric(recipe: Recipe) -> Fabric:
+    import torch
+    from lightning_fabric import Fabric
+
+    settings = recipe.training
+    cuda = torch.cuda.is_available() and settings.accelerator != "cpu"
+    if settings.accelerator == "gpu" and not cuda:
+        raise VultusError("training.accelerator=gpu, but torch sees no GPU here; use auto or cpu")
+    if settings.precision == "fp16" and not cuda:
+        raise VultusError(
+            "training.precision=fp16 needs a GPU (on a CPU it would silently become bf16); use fp32 or bf16"
+        )
+    return Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=PRECISIONS[settings.precision])  # type: ignore[arg-type]
+
+
+def _check_finite(loss: float, step: int, path: Path) -> None:
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise VultusError(
+            f"the loss is {loss} at step {step}; lower optimizer.lr or set optimizer.clip_norm "
+            f"(the last good checkpoint of {path} is kept)"
+        )

@@ -1,0 +1,184 @@
+"""The run directory: recipe.yaml, run.json, metrics.csv, TensorBoard events, last.pt and best.pt."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import vultus
+from vultus.errors import VultusError
+from vultus.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "vultus-run-1"
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_far", "val_auc")
+
+
+@dataclass
+class Run:
+    """A run directory on disk. `facts` is what the code found out and a resumed run must find again."""
+
+    path: Path
+    recipe: Recipe
+    facts: dict[str, Any]
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    def checkpoint(self, which: str = "last") -> Path:
+        return self.path / f"{which}.pt"
+
+    @classmethod
+    def create(cls, recipe: Recipe, facts: dict[str, Any]) -> Run:
+        """Make the directory; refused where one holds something already."""
+        path = Path(recipe.run)
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise VultusError(f"cannot make the run directory {path}: {error.strerror}") from None
+        facts = {
+            "format": FORMAT,
+            "vultus": vultus.__version__,
+            "commit": _commit(),
+            **facts,
+            "python": platform.python_version(),
+        }
+        (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
+        _write(path / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
+        return cls(path, recipe, facts)
+
+    def save(self, state: dict[str, Any], which: str = "last") -> None:
+        """Write a checkpoint whole or not at all."""
+        import torch
+
+        temporary = self.checkpoint(which).with_suffix(".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint(which))
+
+    def load(self, which: str = "last") -> dict[str, Any]:
+        """Read a checkpoint; tensors only, nothing in it can execute."""
+        return load_checkpoint(self.checkpoint(which))
+
+    def rows(self) -> list[dict[str, str]]:
+        """metrics.csv, a dictionary a row."""
+        if not self.metrics.is_file():
+            return []
+        with self.metrics.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+class MetricsWriter:
+    """metrics.csv and TensorBoard events, together. Rows after `step` of an earlier, interrupted life are dropped."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        kept = [row for row in run.rows() if int(row["step"]) <= step] if step else []
+        self._file = run.metrics.open("w", newline="")
+        self._csv = csv.DictWriter(self._file, COLUMNS, restval="")
+        self._csv.writeheader()
+        self._csv.writerows(kept)
+        self._board = SummaryWriter(str(run.path / "events"), purge_step=step + 1 if step else None)
+
+    def add(self, **values: float) -> None:
+        self._csv.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()})
+        self._file.flush()
+        for name, value in values.items():
+            if name not in ("step", "epoch", "seconds"):
+                self._board.add_scalar(name, value, int(values["step"]))
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def check_free(path: Path) -> None:
+    """Raises `VultusError` where `path` holds a run or anything else."""
+    if (path / "run.json").is_file():
+        raise VultusError(
+            f"{path} already holds a run; go on with `vultus train --resume {path}` or choose another run="
+        )
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise VultusError(f"{path} exists and is not empty; choose another run=")
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory. Raises `VultusError` if it is none or its files are broken."""
+    path = Path(path)
+    if not (path / "run.json").is_file() or not (path / "recipe.yaml").is_file():
+        raise VultusError(f"{path} is no run directory; it should hold recipe.yaml and run.json")
+    try:
+        facts = json.loads((path / "run.json").read_text())
+        values = yaml.safe_load((path / "recipe.yaml").read_text())
+    except (ValueError, yaml.YAMLError) as error:
+        raise VultusError(f"{path}: run.json or recipe.yaml is broken ({type(error).__name__}); train again") from None
+    if facts.get("format") != FORMAT:
+        raise VultusError(f"{path} has format {facts.get('format')!r}; this version reads {FORMAT!r}")
+    return Run(path, Recipe.from_dict(values, str(path / "recipe.yaml")), facts)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint, on the CPU."""
+    import torch
+
+    if not path.is_file():
+        raise VultusError(f"{path} does not exist; the run has not reached its first checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state["model"], state["step"]
+        return state
+    except Exception as error:
+        raise VultusError(
+            f"checkpoint {path} is broken ({type(error).__name__}); use the other of best.pt and last.pt, or train again"
+        ) from None
+
+
+def load_model(run: Run, which: str | None = None) -> tuple[torch.nn.Module, str]:
+    """The network of a run in evaluation mode, from best.pt if there is one; and which checkpoint it was."""
+    from vultus.models import create_model
+
+    which = which or ("best" if run.checkpoint("best").is_file() else "last")
+    state = run.load(which)
+    section = run.recipe.model
+    network = create_model(section.name, section.embedding_dim, **section.options)
+    try:
+        network.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise VultusError(
+            f"{run.checkpoint(which)} does not fit {section.name}: {str(error).splitlines()[0]}"
+        ) from None
+    return network.eval(), which
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _commit() -> str | None:
+    """Commit of the code, where it runs from a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def now() -> str:
+    """UTC, seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,81 @@
+"""Choosing the best checkpoint: 1:1 verification on identities that are neither trained on nor kept for the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vultus.data import FaceDataset
+from vultus.errors import VultusError
+from vultus.evaluation import verify_all_pairs
+from vultus.training.embed import embed_crops
+
+if TYPE_CHECKING:
+    import torch
+
+RESERVED = ("test", "calibration")
+"""Splits that no training run may look at."""
+FARS = (1e-2, 1e-1)
+"""The lower one that the validation data supports is used."""
+IMAGES = 4000
+"""At most this many crops, whole identities, so that validating stays short beside training."""
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    tar: float
+    far: float
+    auc: float
+
+
+class Validation:
+    """Crops of the validation identities, decoded once."""
+
+    def __init__(self, title: str, crops: np.ndarray, labels: np.ndarray) -> None:
+        self.title, self._crops, self._labels = title, crops, labels
+
+    @classmethod
+    def prepare(cls, path: str | None, trained: FaceDataset) -> Validation | None:
+        """None where there is no validation split. Raises `VultusError` where it shares an identity with training."""
+        if path is None:
+            return None
+        data = FaceDataset.open(path)
+        if data.name in RESERVED:
+            raise VultusError(
+                f"data.validation={path}: the {data.name} split is kept for the end; choosing a checkpoint on it would "
+                "make its figures a lie"
+            )
+        shared = set(data.identities) & set(trained.identities)
+        if shared and data.root.resolve() == trained.root.resolve():
+            raise VultusError(
+                f"data.validation={path} shares {len(shared)} identities with the training data; split again"
+            )
+        data = data.at_least(2).at_most(10)
+        if len(data) > IMAGES:
+            data = data.subset(
+                np.flatnonzero(data.labels <= data.labels[np.argsort(data.labels, kind="stable")[IMAGES]])
+            )
+        return cls(data.title, data.crops(), data.labels)
+
+    def measure(self, network: torch.nn.Module) -> ValidationResult:
+        """TAR at a FAR that the data supports, and AUC."""
+        embeddings = embed_crops(network, self._crops)
+        if not np.isfinite(embeddings).all():
+            raise VultusError("the network gives NaN on validation crops; lower optimizer.lr")
+        found = verify_all_pairs(embeddings, self._labels, FARS)
+        for point in found.points:
+            if point.tar is not None:
+                return ValidationResult(point.tar, point.far, found.auc)
+        return ValidationResult(found.auc, float("nan"), found.auc)
+
+
+def validation_split(train: str, wanted: str | None) -> str | None:
+    """The split named in the recipe, or `val` beside the training split if there is one."""
+    if wanted is not None:
+        return wanted
+    sibling = Path(train).parent / "val"
+    there = (sibling.parent / "splits" / "val.npy").is_file() and Path(train).name != "val"
+    return str(sibling) if there else None

@@ -1,0 +1,60 @@
+"""Whatever turns crops into embeddings, behind one call: a training run, a recogniser by name, an .onnx file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vultus.data import FaceDataset
+from vultus.progress import track
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """`embed` takes crops (N, 112, 112, 3) uint8 RGB and gives unit rows (N, D) float32."""
+
+    name: str
+    embed: Callable[[np.ndarray], np.ndarray]
+    contract_id: str | None = None
+    trained_on: str | None = None
+    """Digest of the training data, where it is known."""
+    run: Path | None = None
+
+    def dataset(self, data: FaceDataset) -> np.ndarray:
+        """Embeddings of a whole view, (len(data), D), in its order, under a progress bar."""
+        starts = range(0, len(data), BATCH)
+        parts = [
+            self.embed(data.crops(range(s, min(s + BATCH, len(data))))) for s in track(starts, f"embed {data.title}")
+        ]
+        return np.concatenate(parts)
+
+
+def open_embedder(model: str | Path, models_dir: str | None = None) -> Embedder:
+    """Open a run directory, a name of `vultus models list`, or an .onnx file."""
+    path = Path(model)
+    if (path / "run.json").is_file():
+        from vultus.training import embed_crops, open_run
+        from vultus.training.run import load_model
+
+        run = open_run(path)
+        network, which = load_model(run)
+        return Embedder(
+            name=f"{path} ({which}.pt)",
+            embed=lambda crops: embed_crops(network, crops),
+            trained_on=run.facts.get("dataset_digest"),
+            run=path,
+        )
+    from vultus.recognizer import load_recognizer
+
+    recognizer = load_recognizer(model, models_dir)
+    return Embedder(
+        name=recognizer.name,
+        embed=recognizer.embed,
+        contract_id=recognizer.contract.id,
+        trained_on=recognizer.card.provenance.get("dataset_digest"),
+    )

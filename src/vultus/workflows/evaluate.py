@@ -1,0 +1,165 @@
+"""Measure a recogniser on a dataset: every pair of images, or a published list of pairs with its folds."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vultus.data import FaceDataset
+from vultus.errors import VultusError
+from vultus.evaluation import Verification, verify_all_pairs
+from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_pairs
+from vultus.workflows.embedder import Embedder, open_embedder
+
+if TYPE_CHECKING:
+    from vultus.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """1:1 verification over all pairs of a dataset view."""
+
+    model: str
+    dataset: str
+    dataset_digest: str
+    max_per_identity: int | None
+    verification: Verification
+    report: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "dataset_digest": self.dataset_digest,
+            "max_per_identity": self.max_per_identity,
+            "notes": list(self.notes),
+            **self.verification.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class PairsEvaluation:
+    """k-fold accuracy over a list of pairs."""
+
+    model: str
+    dataset: str
+    kfold: KFold
+    missing: int
+    """Pairs with an image that is not in the dataset; they count as "different"."""
+    notes: tuple[str, ...] = field(default=())
+
+
+def evaluate(
+    model: str | Path | Recognizer | Embedder,
+    dataset: str | Path,
+    *,
+    pairs: str | Path | None = None,
+    out: str | Path | None = None,
+    max_per_identity: int | None = None,
+    models_dir: str | None = None,
+) -> Evaluation | PairsEvaluation:
+    """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset` (DATA or DATA/SPLIT).
+
+    Args:
+        pairs: an LFW pairs file or CSV; then accuracy over its folds instead of all pairs.
+        out: a folder for report.html and figures.json.
+        max_per_identity: only the first images of each identity, so that a few people do not decide the figures.
+
+    Raises:
+        VultusError: a model or dataset that cannot be opened, one identity only, no identity with two images.
+    """
+    embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
+    data = FaceDataset.open(dataset)
+    if pairs is not None:
+        return _on_pairs(embedder, data, Path(pairs))
+    if max_per_identity is not None:
+        if max_per_identity < 2:
+            raise VultusError(f"--max-per-identity {max_per_identity}: at least 2 are needed for a mated pair")
+        data = data.at_most(max_per_identity)
+    verification = verify_all_pairs(embedder.dataset(data), data.labels)
+    notes = _notes(embedder, data)
+    result = Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, notes=notes)
+    if out is None:
+        return result
+    from vultus.workflows.evaluation_report import write_evaluation_report
+
+    folder = Path(out)
+    path = write_evaluation_report(folder, result, data, embedder)
+    (folder / "figures.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+    return Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, path, notes)
+
+
+def _embedder(model: Any, models_dir: str | None) -> Embedder:
+    if isinstance(model, str | Path):
+        return open_embedder(model, models_dir)
+    return Embedder(model.name, model.embed, model.contract.id, model.card.provenance.get("dataset_digest"))
+
+
+def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
+    """What a reader of the figures must know about the data."""
+    notes = []
+    if data.info["made"].get("procedural"):
+        notes.append("These are procedural faces: the figures say nothing about real people.")
+    if embedder.trained_on == data.digest:
+        notes.append("The model was TRAINED on this very data: the figures are worthless as evidence.")
+    elif embedder.run is not None:
+        from vultus.training import open_run
+
+        recipe = open_run(embedder.run).recipe
+        trained = _identities(recipe.data.train)
+        if trained is not None and trained[0] == data.root.resolve():
+            if shared := trained[1] & set(data.identities):
+                notes.append(f"{len(shared)} of the {len(data.identities)} identities were TRAINED on: no evidence.")
+    if data.name == "val":
+        notes.append("The checkpoint was chosen on this split: its figures are a little too good. Use the test split.")
+    return tuple(notes)
+
+
+def _identities(path: str) -> tuple[Path, set[str]] | None:
+    try:
+        data = FaceDataset.open(path)
+    except VultusError:
+        return None
+    return data.root.resolve(), set(data.identities)
+
+
+def _on_pairs(embedder: Embedder, data: FaceDataset, path: Path) -> PairsEvaluation:
+    pairs = parse_pairs(path)
+    first, second = _rows_of(pairs, data)
+    missing = (first < 0) | (second < 0)
+    if missing.all():
+        raise VultusError(f"none of the images of {path} is in {data.title}; is it the pairs file of this data?")
+    used = np.unique(np.concatenate([first[~missing], second[~missing]]))
+    embeddings = embedder.dataset(data.subset(used))
+    place = np.full(len(data), -1)
+    place[used] = np.arange(len(used))
+    scores = np.full(len(pairs), -np.inf)
+    left, right = embeddings[place[first[~missing]]], embeddings[place[second[~missing]]]
+    scores[~missing] = np.einsum("nd,nd->n", left, right)
+    result = kfold_accuracy(scores, pairs.same, pairs.folds)
+    return PairsEvaluation(embedder.name, data.title, result, int(missing.sum()))
+
+
+def _rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the view of each pair's two images, -1 where an image is not there."""
+    if pairs.paths:
+        by_source = {Path(source).as_posix(): row for row, source in enumerate(data.sources)}
+        rows = [[by_source.get(Path(p).as_posix(), -1) for p in pair] for pair in pairs.paths]
+    else:
+        by_number: dict[tuple[str, int], int] = {}
+        for row, source in enumerate(data.sources):
+            if digits := re.search(r"(\d+)$", Path(source).stem):
+                by_number[data.identities[data.labels[row]], int(digits[1])] = row
+        rows = [
+            [by_number.get((name, number), -1) for name, number in zip(names, numbers, strict=True)]
+            for names, numbers in zip(pairs.names, pairs.numbers, strict=True)
+        ]
+    table = np.asarray(rows, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]

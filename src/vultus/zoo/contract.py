@@ -1,0 +1,78 @@
+"""What a recogniser's embeddings mean: everything that must agree for two embeddings to be comparable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from vultus.errors import ContractError
+
+TEMPLATE = "arcface-112"
+"""Name of the alignment: five landmarks by a similarity transform onto ArcFace's 112x112 template."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How crops become embeddings. Pixels enter the network as `(value - mean) / std`, value in 0..255.
+
+    A calibration, a licence or a file name is no part of it: adding one must not orphan a gallery.
+    Embeddings of two recognisers may be compared only where `id` is equal.
+    """
+
+    weights: str
+    """Digest of the network's canonical weights and structure (`zoo.canonical_digest`)."""
+    dim: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    color: Literal["RGB", "BGR"] = "RGB"
+    crop_size: tuple[int, int] = (112, 112)
+    """(height, width) of a crop in pixels."""
+    template: str = TEMPLATE
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ContractError(
+                f"impossible contract: dim={self.dim}, mean={self.mean}, std={self.std}; "
+                "dim must be at least 1, mean and std three numbers, std above 0"
+            )
+        if self.color not in ("RGB", "BGR"):
+            raise ContractError(f"impossible contract: color={self.color!r}; it must be RGB or BGR")
+        if self.template != TEMPLATE:
+            raise ContractError(f"unknown alignment template {self.template!r}; this version knows {TEMPLATE!r}")
+
+    @property
+    def id(self) -> str:
+        """Short name of the contract: equal ids, comparable embeddings."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return "vultus1-" + hashlib.sha256(canonical.encode()).hexdigest()[:24]
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = asdict(self)
+        fields["mean"] = [float(v) for v in self.mean]
+        fields["std"] = [float(v) for v in self.std]
+        fields["crop_size"] = [int(v) for v in self.crop_size]
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], where: str = "contract") -> Contract:
+        """Read what `to_dict` wrote. Raises `ContractError` naming `where` and the missing or unknown field."""
+        known = {name for name in cls.__dataclass_fields__}
+        unknown = sorted(set(fields) - known)
+        missing = sorted({"weights", "dim", "mean", "std"} - set(fields))
+        if unknown or missing:
+            parts = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
+            raise ContractError(f"{where}: {' and '.join(parts)} in the contract; known fields: {sorted(known)}")
+        values = dict(fields)
+        try:
+            for name in ("mean", "std"):
+                values[name] = tuple(float(v) for v in values[name])
+            values["dim"] = int(values["dim"])
+            if "crop_size" in values:
+                height, width = (int(v) for v in values["crop_size"])
+                values["crop_size"] = (height, width)
+        except (TypeError, ValueError) as error:
+            raise ContractError(f"{where}: a field of the contract has the wrong type: {error}") from None
+        return cls(**values)
