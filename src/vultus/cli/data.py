@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vultus.cli.show import table
 from vultus.errors import VultusError
+from vultus.terminal import table
 
 app = typer.Typer(help="Datasets of aligned crops.", no_args_is_help=True, rich_markup_mode=None)
 

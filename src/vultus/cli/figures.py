@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from vultus.cli.show import table
 from vultus.evaluation import Verification
+from vultus.terminal import table
 from vultus.workflows import Evaluation, PairsEvaluation
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vultus.cli.show import table
+from vultus.terminal import table
 
 app = typer.Typer(help="Enrolled people and decisions by error rates.", no_args_is_help=True, rich_markup_mode=None)
 

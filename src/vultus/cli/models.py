@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vultus.cli.show import table
 from vultus.errors import VultusError
+from vultus.terminal import table
 
 app = typer.Typer(help="Published models and trainable backbones.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -21,7 +21,7 @@ from vultus.data.write import CropWriter
 from vultus.errors import ImageError, VultusError
 from vultus.faces import align, find_photographs, load_detector, read_image, select_faces
 from vultus.faces.face import Select
-from vultus.progress import track
+from vultus.terminal import track
 
 PIECE = 64
 """Photographs a piece: what an interruption may lose."""
@@ -89,7 +89,7 @@ def build_dataset(
 
 
 def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
-    """(folder that paths are relative to, [(photograph, identity)]) of identity folders or a CSV; sorted by identity."""
+    """(folder that paths are relative to, [(photograph, identity)]) of identity folders or a CSV, by identity."""
     if photographs.is_dir():
         folders = sorted(p for p in photographs.iterdir() if p.is_dir() and not p.name.startswith("."))
         listing = [(photo, folder.name) for folder in folders for photo in find_photographs(folder)]

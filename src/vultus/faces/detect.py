@@ -20,7 +20,7 @@ from vultus.zoo import find_file, model_file, sanitise
 
 STRIDES = (8, 16, 32)
 SCORE_THRESHOLD = 0.7
-"""Finds every annotated face of our 11 counted group photographs with one false box; none of 6,141 LFW faces is below 0.8."""
+"""A face is found in 6,141 of 6,141 LFW photographs; lower finds more faces in crowds and more that are none."""
 NMS_IOU = 0.3
 """The authors' setting."""
 SIDES = (1280, 480)

@@ -13,7 +13,10 @@ from vultus.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "ICO")
 """Pillow decoders that may run on untrusted bytes; none calls another program."""
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm", ".pnm", ".pbm", ".ico"])
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ico"}
+    | {".pgm", ".ppm", ".pnm", ".pbm"}
+)
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (a 100-megapixel photograph takes 300 MB as RGB)."""
 

@@ -1,4 +1,4 @@
-"""The card inside a model file: contract, licence, provenance and calibration, as one JSON value of the ONNX metadata."""
+"""The card inside a model file: contract, licence, provenance, calibration; one JSON value of the ONNX metadata."""
 
 from __future__ import annotations
 

@@ -142,7 +142,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return state
     except Exception as error:
         raise VultusError(
-            f"checkpoint {path} is broken ({type(error).__name__}); use the other of best.pt and last.pt, or train again"
+            f"checkpoint {path} is broken ({type(error).__name__}); "
+            "use the other one of best.pt and last.pt, or train again"
         ) from None
 
 

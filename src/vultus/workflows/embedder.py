@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vultus.data import FaceDataset
-from vultus.progress import track
+from vultus.terminal import track
 
 BATCH = 64
 

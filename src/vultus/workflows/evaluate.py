@@ -114,9 +114,9 @@ def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
 
         recipe = open_run(embedder.run).recipe
         trained = _identities(recipe.data.train)
-        if trained is not None and trained[0] == data.root.resolve():
-            if shared := trained[1] & set(data.identities):
-                notes.append(f"{len(shared)} of the {len(data.identities)} identities were TRAINED on: no evidence.")
+        same_root = trained is not None and trained[0] == data.root.resolve()
+        if trained is not None and same_root and (shared := trained[1] & set(data.identities)):
+            notes.append(f"{len(shared)} of the {len(data.identities)} identities were TRAINED on: no evidence.")
     if data.name == "val":
         notes.append("The checkpoint was chosen on this split: its figures are a little too good. Use the test split.")
     return tuple(notes)

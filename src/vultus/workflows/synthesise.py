@@ -13,7 +13,7 @@ from vultus.data import CropWriter
 from vultus.data.dataset import encode_crop
 from vultus.data.processes import in_processes
 from vultus.errors import VultusError
-from vultus.progress import track
+from vultus.terminal import track
 
 PIECE = 25
 """Identities a piece."""

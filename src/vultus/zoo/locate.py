@@ -1,4 +1,4 @@
-"""Find a known model file: a folder of the user's, an installed package, the cache, a download. Always by its digest."""
+"""Find a known model file: a folder of the user's, a package, the cache, a download. Always by its digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vultus.errors import VultusError
-from vultus.progress import track
+from vultus.terminal import track
 from vultus.zoo.table import ModelFile
 
 _CHUNK = 1 << 18

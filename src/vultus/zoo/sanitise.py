@@ -1,7 +1,7 @@
 """Make a foreign ONNX file load in current runtimes, and take any batch, without changing what it computes.
 
 Three faults of published files are mended:
-* weights kept as block-quantised integers behind DequantizeLinear (ONNX Runtime refuses some of them): folded to float32;
+* weights kept as block-quantised integers behind DequantizeLinear (ONNX Runtime refuses some): folded to float32;
 * graph inputs that no node reads or that an initialiser shadows (old converters declare every weight): dropped;
 * a batch of exactly one (and, for detectors, one picture size) written into shapes: made dynamic.
 """

@@ -1,0 +1,59 @@
+"""Scores to evidence: arrays in, figures out. matplotlib and jinja2 load when a figure or a report is made."""
+
+from vultus.evaluation.baselines import WhitenedPCA, mean_colour
+from vultus.evaluation.calibration import Calibration, CalibrationPoint, Threshold, calibrate
+from vultus.evaluation.intervals import wilson
+from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_lfw_pairs, parse_pairs, parse_pairs_csv
+from vultus.evaluation.report import (
+    Decision,
+    Decisions,
+    Facts,
+    Figure,
+    Gallery,
+    Pair,
+    PairGallery,
+    Section,
+    Table,
+    Text,
+    write_report,
+)
+from vultus.evaluation.scores import ScoredPair
+from vultus.evaluation.selection import cap_per_identity
+from vultus.evaluation.verification import FARS, OperatingPoint, Verification, verify_all_pairs, verify_scores
+from vultus.evaluation.verification_report import percent, verification_sections
+
+__all__ = [
+    "FARS",
+    "Calibration",
+    "CalibrationPoint",
+    "Decision",
+    "Decisions",
+    "Facts",
+    "Figure",
+    "Gallery",
+    "KFold",
+    "OperatingPoint",
+    "Pair",
+    "PairGallery",
+    "Pairs",
+    "ScoredPair",
+    "Section",
+    "Table",
+    "Text",
+    "Threshold",
+    "Verification",
+    "WhitenedPCA",
+    "calibrate",
+    "cap_per_identity",
+    "kfold_accuracy",
+    "mean_colour",
+    "parse_lfw_pairs",
+    "parse_pairs",
+    "parse_pairs_csv",
+    "percent",
+    "verification_sections",
+    "verify_all_pairs",
+    "verify_scores",
+    "wilson",
+    "write_report",
+]

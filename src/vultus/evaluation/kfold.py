@@ -1,0 +1,182 @@
+"""LFW-style pair lists and k-fold accuracy: the threshold of a fold is chosen on the other folds."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vultus.errors import VultusError
+from vultus.evaluation.intervals import wilson
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P pairs of images in protocol order.
+
+    An image is named by its identity and its number there (`names`, `numbers`: the LFW format) or by its path
+    (`paths`: the CSV format); the other fields are empty.
+    """
+
+    folds: np.ndarray
+    """(P,) int64, 0..k-1."""
+    same: np.ndarray
+    """(P,) bool: one person on both images."""
+    names: tuple[tuple[str, str], ...] = ()
+    numbers: tuple[tuple[int, int], ...] = ()
+    paths: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+
+@dataclass(frozen=True, eq=False)
+class KFold:
+    """Accuracy of "same" (score >= threshold) over k folds."""
+
+    mean: float
+    std: float
+    """Standard deviation over the folds (ddof 0, as the field reports it). It is no confidence interval."""
+    interval: tuple[float, float]
+    """95 % Wilson interval over all pairs."""
+    accuracies: np.ndarray
+    """(k,), in ascending order of fold."""
+    thresholds: np.ndarray
+    """(k,), each chosen on the other folds."""
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2%} ± {self.std:.2%} over {len(self.accuracies)} folds, {self.pairs:,} pairs"
+
+
+def parse_pairs(path: str | Path, folds: int = 10) -> Pairs:
+    """Read an LFW pairs file, or a CSV (by its suffix `.csv`), whose pairs without a fold are dealt into `folds`."""
+    return parse_pairs_csv(path, folds) if Path(path).suffix.lower() == ".csv" else parse_lfw_pairs(path)
+
+
+def parse_lfw_pairs(path: str | Path) -> Pairs:
+    """Read LFW's `pairs.txt`: a header "folds<TAB>n", then for each fold n mated and n non-mated lines.
+
+    Mated lines read "name a b", non-mated ones "name1 a name2 b". Fields are separated by tabs or blanks. A header
+    "n" alone (LFW's View 1) means one fold. Raises VultusError naming file and line.
+    """
+    lines = _read(path).splitlines()
+    header = lines[0].split() if lines else []
+    if len(header) not in (1, 2) or not all(field.isdigit() and int(field) > 0 for field in header):
+        raise VultusError(f'{path}, line 1: expected the header "folds<TAB>pairs", found {_show(lines[:1])}')
+    k, each = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
+    body = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    if len(body) != 2 * k * each:
+        raise VultusError(
+            f"{path}: the header promises {k} x 2 x {each} = {2 * k * each} pairs, the file holds {len(body)}; "
+            "correct the header or the list"
+        )
+    names, numbers, same = [], [], []
+    for index, (number, words) in enumerate(body):
+        mated = index // each % 2 == 0
+        form = "name a b" if mated else "name1 a name2 b"
+        if len(words) != (3 if mated else 4) or not (words[1].isdigit() and words[-1].isdigit()):
+            raise VultusError(f'{path}, line {number}: expected "{form}", found {_show(lines[number - 1 : number])}')
+        names.append((words[0], words[0] if mated else words[2]))
+        numbers.append((int(words[1]), int(words[-1])))
+        same.append(mated)
+    return Pairs(
+        folds=np.arange(len(body)) // (2 * each), same=np.array(same), names=tuple(names), numbers=tuple(numbers)
+    )
+
+
+def parse_pairs_csv(path: str | Path, folds: int = 10) -> Pairs:
+    """Read a CSV of "path,path,same" or "fold,path,path,same", with or without a header.
+
+    `same` is 0/1, true/false or yes/no. Without a fold column the mated and the non-mated pairs are each dealt in turn
+    into `folds` folds (fewer with few pairs), which does not keep identities apart: prefer a list with folds.
+    Raises VultusError naming file and line.
+    """
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    paths, same, given = [], [], []
+    width = 0
+    for number, row in enumerate(csv.reader(_read(path).splitlines()), start=1):
+        row = [field.strip() for field in row]
+        if not any(row) or (number == 1 and row[-1].lower() == "same"):
+            continue
+        width = width or len(row)
+        form = "fold,path,path,same" if width == 4 else "path,path,same"
+        if len(row) not in (3, 4) or len(row) != width or row[-1].lower() not in words or not all(row):
+            raise VultusError(f'{path}, line {number}: expected "{form}", found {_show([",".join(row)])}')
+        if width == 4:
+            if not row[0].isdigit():
+                raise VultusError(f"{path}, line {number}: expected a fold number, found {_show(row[:1])}")
+            given.append(int(row[0]))
+        paths.append((row[-3], row[-2]))
+        same.append(words[row[-1].lower()])
+    if not same:
+        raise VultusError(f"{path}: no pairs in it; write lines of path,path,same")
+    is_same = np.array(same)
+    if given:
+        fold = np.unique(given, return_inverse=True)[1]
+    else:
+        turn = np.where(is_same, np.cumsum(is_same), np.cumsum(~is_same)) - 1
+        fold = turn % min(folds, max(1, int(is_same.sum())), max(1, int((~is_same).sum())))
+    return Pairs(folds=fold.astype(np.int64), same=is_same, paths=tuple(paths))
+
+
+def kfold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> KFold:
+    """Accuracy over the folds, each with the threshold that is best on the other ones.
+
+    scores (P,) higher is more alike (-inf: no face was found, never a match), same (P,) bool, folds (P,) integers.
+    Raises VultusError with fewer than two folds or a NaN score.
+    """
+    scores, same, folds = (np.asarray(scores, np.float64), np.asarray(same, bool), np.asarray(folds))
+    if not scores.shape == same.shape == folds.shape or scores.ndim != 1:
+        raise ValueError(f"scores {scores.shape}, same {same.shape} and folds {folds.shape} must be (P,)")
+    if np.isnan(scores).any():
+        raise VultusError(f"the score of pair {int(np.isnan(scores).argmax())} is NaN: look at its embeddings")
+    which = np.unique(folds)
+    if len(which) < 2:
+        raise VultusError("k-fold accuracy needs at least two folds: the threshold comes from the other ones")
+    found = np.isfinite(scores)  # no threshold may be chosen that lets missing faces match
+    training = [found & (folds != fold) for fold in which]
+    thresholds = np.array([best_threshold(scores[rows], same[rows]) for rows in training])
+    right = (scores >= thresholds[np.searchsorted(which, folds)]) == same
+    accuracies = np.array([right[folds == fold].mean() for fold in which])
+    return KFold(
+        mean=float(accuracies.mean()),
+        std=float(accuracies.std()),
+        interval=wilson(int(right.sum()), len(right)),
+        accuracies=accuracies,
+        thresholds=thresholds,
+        pairs=len(right),
+    )
+
+
+def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
+    """The threshold with the highest accuracy: midway between two scores, the median of equally good ones."""
+    if not len(scores):
+        return float("inf")
+    values, index = np.unique(scores, return_inverse=True)
+    mated = np.bincount(index, weights=same, minlength=len(values))
+    non_mated = np.bincount(index, weights=~same, minlength=len(values))
+    # Cut b: values[b:] match. Right are the mated scores from b on and the non-mated ones before b.
+    right = np.append(mated[::-1].cumsum()[::-1], 0) + np.concatenate([[0], non_mated.cumsum()])
+    best = np.flatnonzero(right == right.max())
+    cut = int(best[len(best) // 2])
+    if cut == 0:
+        return float(values[0])
+    if cut == len(values):
+        return float(np.nextafter(values[-1], np.inf))
+    return float((values[cut - 1] + values[cut]) / 2)
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise VultusError(f"cannot read the pairs file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise VultusError(f"{path} is not a text file in UTF-8: give a pairs.txt or a CSV of path,path,same") from None
+
+
+def _show(lines: list[str]) -> str:
+    return repr(lines[0][:60]) if lines else "nothing"

@@ -1,0 +1,134 @@
+"""The standard part of an evaluation report: one verification in words, figures, tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vultus.evaluation import figures
+from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
+from vultus.evaluation.scores import ScoredPair
+from vultus.evaluation.verification import Interval, OperatingPoint, Verification
+
+
+def verification_sections(
+    verification: Verification,
+    title: str = "Verification",
+    crops_of: Callable[[int], bytes | None] | None = None,
+    names: Callable[[int], str] | None = None,
+    *,
+    worst: int = 12,
+) -> list[Section]:
+    """The standard part of an evaluation: words, table, histograms, ROC, DET, and the `worst` pairs on each side.
+
+    `crops_of(i)` gives the PNG or JPEG bytes of image i (the row of the embeddings), `names(i)` a label for it.
+    """
+    v = verification
+    sections: list[Section] = [
+        Text(summary(v), title=title),
+        Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
+        Table(
+            ["FAR", "threshold", "TAR", "95 % interval", "false matches"],
+            [_row(point) for point in v.points],
+            title="Operating points",
+            note=(
+                "FAR: share of comparisons of different people that match. TAR: share of those of the same person "
+                "that match. Each threshold is the smallest that keeps to its FAR on this data. A row is withheld "
+                "where fewer than 10 false matches are expected. Intervals are Wilson's; comparisons share images and "
+                "people, so the truth is wider."
+            ),
+        ),
+        Figure(
+            figures.score_histogram(v),
+            "Scores of comparisons of the same person and of different people. A threshold cuts here: whatever lies to "
+            "its right is accepted. The less the two hills overlap, the better.",
+            title="Scores",
+        ),
+        Figure(
+            figures.score_histogram(v, log=True),
+            "The same on a log axis, where the tails can be seen: at low error rates only they matter.",
+        ),
+        Figure(
+            figures.roc(v),
+            "TAR over FAR. Up and to the left is better. Dots are the rows of the table with their intervals; where "
+            "fewer than 10 false matches are behind the curve it is pale.",
+            title="ROC and DET",
+        ),
+        Figure(figures.det(v), "FNMR (1 - TAR) over FAR on two log axes. Down and to the left is better."),
+    ]
+    for pairs, heading, note in (
+        (
+            v.hardest_non_mated,
+            "Worst false matches",
+            "Different people with the highest scores. Look for wrong labels.",
+        ),
+        (v.hardest_mated, "Worst false non-matches", "The same person with the lowest scores. Look for wrong labels."),
+    ):
+        if pairs and (crops_of or names):
+            shown = [_pair(pair, crops_of, names) for pair in pairs[:worst]]
+            sections.append(PairGallery(shown, title=heading, note=note))
+    return sections
+
+
+def summary(verification: Verification) -> str:
+    """What was compared and how well it went, in plain words."""
+    v = verification
+    people = f"{v.images:,} images of {v.identities:,} people make " if v.images else ""
+    text = (
+        f"{people}{v.mated:,} comparisons of a person with the same person and {v.non_mated:,} of different people. "
+        f"An ideal recogniser scores every one of the first above every one of the second; this one does so in "
+        f"{percent(v.auc, 2)} of the cases (AUC)."
+    )
+    if v.mated_failures:
+        text += f" In {v.mated_failures:,} comparisons no face was found; they count as not recognised."
+    known = [point for point in v.points if point.tar is not None]
+    if known:
+        last = known[-1]
+        text += (
+            f"\n\nWith a threshold of {last.threshold:.3f}, one in {1 / last.far:,.0f} comparisons of different people "
+            f"is accepted by mistake, and {percent(last.tar or 0)} of the comparisons of the same person are accepted."
+        )
+    withheld = [point for point in v.points if point.needs]
+    if withheld:
+        first = withheld[0]
+        rate = figures.rate_text(first.far)
+        text += (
+            f" False accept rates of {rate} and below are withheld: {rate} would need {first.needs:,} comparisons of "
+            f"different people, and there are {v.non_mated:,}."
+        )
+    return text
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """`rate` in percent, with up to 5 digits where fewer would call it 0 % or 100 % when it is not."""
+    text = f"{rate:.{digits}%}"
+    while 0 < rate < 1 and float(text[:-1]) in (0, 100) and digits < 5:
+        digits += 1
+        text = f"{rate:.{digits}%}"
+    return text
+
+
+def _between(interval: Interval | None, digits: int) -> str:
+    low, high = interval or (0.0, 1.0)
+    return f"{percent(low, digits)} to {percent(high, digits)}"
+
+
+def _fact(point: OperatingPoint) -> tuple[str, str, str]:
+    return percent(point.tar or 0), f"TAR at FAR {figures.rate_text(point.far)}", _between(point.tar_interval, 1)
+
+
+def _eer_fact(v: Verification) -> tuple[str, str, str]:
+    return percent(v.eer, 2), "equal error rate", f"at score {v.eer_threshold:.3f}"
+
+
+def _row(point: OperatingPoint) -> list[Cell]:
+    far = figures.rate_text(point.far)
+    if point.tar is None:
+        return [far, None, f"not enough pairs: needs {point.needs:,}", None, None]
+    between = _between(point.tar_interval, 2)
+    return [far, f"{point.threshold:.4f}", percent(point.tar, 2), between, f"{point.false_matches:,}"]
+
+
+def _pair(pair: ScoredPair, crops_of: Callable[[int], bytes | None] | None, names: Callable[[int], str] | None) -> Pair:
+    left, right = (crops_of(i) if crops_of else None for i in (pair.i, pair.j))
+    left_name, right_name = (names(i) if names else f"image {i}" for i in (pair.i, pair.j))
+    return Pair(left, right, left_name, right_name, pair.score)

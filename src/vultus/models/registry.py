@@ -1,0 +1,140 @@
+"""Models by name: what exists, what people type, and what they probably meant. Imports torch and timm only on use."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+from vultus.errors import VultusError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# name: (module, factory, its fixed arguments)
+NATIVE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "iresnet18": ("iresnet", "iresnet", {"depth": 18}),
+    "iresnet34": ("iresnet", "iresnet", {"depth": 34}),
+    "iresnet50": ("iresnet", "iresnet", {"depth": 50}),
+    "iresnet100": ("iresnet", "iresnet", {"depth": 100}),
+    "mobilefacenet": ("mobilefacenet", "MobileFaceNet", {}),
+    "mobilefacenet_050": ("mobilefacenet", "MobileFaceNet", {"width": 0.5}),
+    "tinyresnet": ("tiny", "TinyResNet", {}),
+}
+
+# What people type, without case, dashes and underscores.
+ALIASES: dict[str, str] = {
+    **{f"{short}{depth}": f"iresnet{depth}" for short in ("r", "ir", "ires") for depth in (18, 34, 50, 100)},
+    "resnet100": "iresnet100",  # timm has no resnet100
+    "mbf": "mobilefacenet",
+    "mobilenetv3small": "timm/mobilenetv3_small_100",
+    "mobilenetv3large": "timm/mobilenetv3_large_100",
+}
+
+# Names that a face recognition paper and timm use for different networks.
+AMBIGUOUS = ("resnet18", "resnet34", "resnet50")
+
+
+def create_model(name: str, embedding_dim: int = 512, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """A trainable embedder: (B, 3, 112, 112) normalised float crops -> (B, embedding_dim) raw embeddings.
+
+    name: as `list_models` gives it, or as people type it (`resolve`). pretrained: only `timm/` models have weights to
+    download. kwargs: the model's own options (dropout, width; for `timm/` also timm's).
+    Raises VultusError for an unknown name or option, and where weights cannot be had.
+    """
+    name = resolve(name)
+    if embedding_dim < 1:
+        raise VultusError(f"embedding_dim={embedding_dim}: must be at least 1; the field uses 128 to 512")
+    dropout, width = kwargs.get("dropout", 0.0), kwargs.get("width", 1.0)
+    if not 0 <= dropout < 1:
+        raise VultusError(f"model {name}: dropout={dropout} must be at least 0 and below 1")
+    if not 0 < width <= 8:
+        raise VultusError(f"model {name}: width={width} must be above 0 and at most 8; 1 is the paper's")
+    if name.startswith("timm/"):
+        from vultus.models.timm_backbones import timm_embedder
+
+        return timm_embedder(name.removeprefix("timm/"), embedding_dim, pretrained, **kwargs)
+    if pretrained:
+        raise VultusError(f"{name}: no pretrained weights to download; leave pretrained out and load a weights file")
+    module, factory, fixed = NATIVE[name]
+    build = getattr(importlib.import_module(f"vultus.models.{module}"), factory)
+    options = [key for key in inspect.signature(build).parameters if key != "embedding_dim" and key not in fixed]
+    for key in kwargs:
+        if key not in options:
+            known = f"it takes {', '.join(options)}" if options else "it takes none"
+            raise VultusError(f'model {name}: has no option "{key}"; {known}')
+    return build(embedding_dim, **fixed, **kwargs)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell pattern, vultus's own first, then timm's as `timm/<name>`; each in natural order."""
+    pattern = pattern.lower()
+    timm_names = [f"timm/{name}" for name in _timm_names()]
+    return [
+        name
+        for group in (NATIVE, timm_names)
+        for name in sorted(group, key=_natural)
+        if fnmatch.fnmatchcase(name.lower(), pattern)
+    ]
+
+
+def resolve(name: str) -> str:
+    """The canonical name of what somebody typed: any case, dashes for underscores, the field's short forms.
+
+    Raises VultusError for a name that means two networks, and for an unknown one with the nearest that exist.
+    """
+    typed = name.strip().lower().replace("-", "_")
+    if typed in NATIVE:
+        return typed
+    bare = typed.replace("_", "")
+    own = {key.replace("_", ""): key for key in NATIVE} | ALIASES
+    if bare in own:
+        typed = own[bare]
+        if not typed.startswith("timm/"):
+            return typed
+    elif bare in AMBIGUOUS:
+        raise VultusError(f'model "{name}" is ambiguous: write i{bare} (ArcFace\'s IResNet) or timm/{bare}')
+    # A tag of pretrained weights follows a dot: timm/resnet50.a1_in1k.
+    backbone, dot, tag = typed.removeprefix("timm/").partition(".")
+    known = _timm_names()
+    if backbone in known:
+        if dot and tag not in _timm_tags(backbone):
+            tags = ", ".join(_timm_tags(backbone)) or "none"
+            raise VultusError(f'model "{name}": timm/{backbone} has no weights tagged "{tag}"; its tags: {tags}')
+        return f"timm/{backbone}{dot}{tag}"
+    if typed.startswith("timm/") and not known:
+        raise VultusError(f'model "{name}" needs the package timm: install vultus with its extra "train"')
+    raise VultusError(f'model "{name}" is unknown; {_suggest(typed, known)}')
+
+
+def _suggest(typed: str, timm_names: list[str]) -> str:
+    own = [] if typed.startswith("timm/") else list(NATIVE)
+    bare = typed.removeprefix("timm/")
+    longer = sorted((name for name in timm_names if name.startswith(bare)), key=_natural)[:2]
+    # vultus's own before timm's: among 1,300 names of timm something is always a little nearer.
+    names = difflib.get_close_matches(bare, own, n=2, cutoff=0.5)
+    names += [f"timm/{name}" for name in [*longer, *difflib.get_close_matches(bare, timm_names, n=2)]]
+    return f"did you mean {', '.join(dict.fromkeys(names))}?" if names else 'list_models("*") names all'
+
+
+def _timm_names() -> list[str]:
+    try:
+        import timm
+    except ImportError:
+        return []
+    return timm.list_models()
+
+
+def _timm_tags(backbone: str) -> list[str]:
+    import timm
+
+    names = timm.list_models(f"{backbone}.*", pretrained=True)
+    return sorted(name.partition(".")[2] for name in names)
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Numbers in a name compare as numbers: iresnet50 before iresnet100."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]

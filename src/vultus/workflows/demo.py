@@ -1,0 +1,198 @@
+"""The whole way in one command: faces, training, evidence, thresholds, enrolment, identification, a report."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vultus.data import FaceDataset, build_dataset, split_dataset
+from vultus.errors import CalibrationError, VultusError
+from vultus.evaluation import Verification, verify_all_pairs
+from vultus.evaluation.baselines import WhitenedPCA, mean_colour
+from vultus.gallery import Decision, Gallery
+from vultus.recognizer import Recognizer, load_recognizer
+from vultus.workflows.embedder import open_embedder
+from vultus.workflows.evaluate import Evaluation, evaluate
+from vultus.workflows.export import export
+from vultus.workflows.synthesise import synthesise
+
+IDENTITIES, IMAGES = 1600, 12
+"""Procedural people and images of each: enough to learn from in four minutes on two cores."""
+SHARES = {"train": 0.75, "val": 0.03, "calibration": 0.1, "test": 0.1, "people": 0.02}
+PHOTO_SHARES = {"train": 0.6, "val": 0.05, "calibration": 0.15, "test": 0.1, "people": 0.1}
+LEAST_PEOPLE = 40
+"""Fewer people with two photographs cannot be dealt to five splits that say anything."""
+ENROLLED_IMAGES = 3
+FPIRS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""The demo takes the lowest that its calibration supports."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One probe of the demo and what the gallery said."""
+
+    probe: int
+    """Row of the `people` split."""
+    person: str
+    enrolled: bool
+    decision: Decision
+
+    @property
+    def right(self) -> bool:
+        named = self.decision.person if self.decision.kind == "match" else None
+        return named == (self.person if self.enrolled else None)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Everything the table and the report show."""
+
+    folder: Path
+    procedural: bool
+    evaluation: Evaluation
+    others: dict[str, Verification]
+    """Whitened PCA, the untrained network, the mean colour; on the same test split."""
+    recognizer: Recognizer
+    fpir: float | None
+    searches: list[Search]
+    seconds: dict[str, float]
+
+
+def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> DemoResult:
+    """Do it all in the folder `out`, print what happens, write `out`/report.html.
+
+    Raises:
+        VultusError: `out` in use, or photographs of too few people.
+    """
+    from vultus.workflows.demo_report import show_table, write_demo_report
+
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise VultusError(f"{out} exists and is not empty; remove it or choose another --out")
+    steps = _Steps(6)
+    data = out / "data"
+    with steps("faces"):
+        if photos is None:
+            synthesise(data, identities=IDENTITIES, images=IMAGES, seed=seed)
+        else:
+            _build(photos, data)
+        split_dataset(data, SHARES if photos is None else PHOTO_SHARES, seed=seed)
+    with steps("training"):
+        run = _train(data, out / "run", minutes, seed, photos is None)
+    with steps("evidence on people never trained on"):
+        evaluation = evaluate(run, data / "test")
+        assert isinstance(evaluation, Evaluation)
+        others = _baselines(data, run)
+    with steps("model file with thresholds"):
+        model = out / "recognizer.onnx"
+        export(run, model, calibrate_data=data / "calibration", name="demo")
+        recognizer = load_recognizer(model)
+    with steps("enrolment and identification"):
+        fpir, searches = _search(out / "people.db", model, recognizer, FaceDataset.open(data / "people"))
+    result = DemoResult(out, photos is None, evaluation, others, recognizer, fpir, searches, steps.seconds)
+    with steps("report"):
+        write_demo_report(result)
+    show_table(result)
+    return result
+
+
+class _Steps:
+    """Says which step begins and how long it took."""
+
+    def __init__(self, count: int) -> None:
+        from rich.console import Console
+
+        self._console, self._count, self.seconds = Console(stderr=True, highlight=False), count, {}
+
+    @contextmanager
+    def __call__(self, name: str):
+        started = time.monotonic()
+        self._console.print(f"[{len(self.seconds) + 1}/{self._count}] {name}", markup=False)
+        yield
+        self.seconds[name] = time.monotonic() - started
+        self._console.print(f"      done in {self.seconds[name]:.0f} s", markup=False)
+
+
+def _build(photos: Path, data: Path) -> None:
+    report = build_dataset(photos, data)
+    people = report.info["identities_with_two_or_more"]
+    if people < LEAST_PEOPLE:
+        raise VultusError(
+            f"{photos} shows {people} people with two or more usable photographs, training needs at least "
+            f"{LEAST_PEOPLE}; for few people use a published recogniser: vultus gallery enroll --gallery people.db "
+            "--model sface NAME PHOTO..."
+        )
+
+
+def _train(data: Path, run: Path, minutes: float, seed: int, procedural: bool) -> Path:
+    from vultus.training import Recipe, train
+
+    recipe = Recipe.from_dict(
+        {
+            "run": str(run),
+            "data": {"train": str(data / "train"), "min_images": 2},
+            "augment": {"flip": 0.5} if procedural else {"flip": 0.5, "shift": 0.5, "color": 0.3, "erase": 0.3},
+            "model": {"name": "tinyresnet", "embedding_dim": 128},
+            "loss": {"name": "arcface", "scale": 16.0, "margin": 0.1},
+            "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 5e-4},
+            "schedule": {"name": "cosine", "warmup": 0.05},
+            "training": {"minutes": minutes, "batch_size": 64, "seed": seed},
+        },
+        "the demo's recipe",
+    )
+    return train(recipe).path
+
+
+def _baselines(data: Path, run: Path) -> dict[str, Verification]:
+    """What knows nothing about faces, on the same test crops: a figure means little without them."""
+    import torch
+
+    from vultus.models import create_model
+    from vultus.training import embed_crops, open_run
+
+    train, test = FaceDataset.open(data / "train"), FaceDataset.open(data / "test")
+    crops, section = test.crops(), open_run(run).recipe.model
+    torch.manual_seed(0)
+    untrained = create_model(section.name, section.embedding_dim, **section.options)
+    few = np.random.default_rng(0).permutation(len(train))[:4000]
+    rows = {
+        "whitened PCA-128 of pixels": WhitenedPCA(128).fit(train.crops(np.sort(few))).transform(crops),
+        "the same network, untrained": embed_crops(untrained, crops),
+        "mean colour of the crop": mean_colour(crops),
+    }
+    return {name: verify_all_pairs(embeddings, test.labels) for name, embeddings in rows.items()}
+
+
+def _search(
+    database: Path, model: Path, recognizer: Recognizer, data: FaceDataset
+) -> tuple[float | None, list[Search]]:
+    """Enrol every second person, then search for their other images and for those of the strangers."""
+    embeddings = open_embedder(model).dataset(data)
+    contract = recognizer.contract.id
+    probes: list[tuple[int, str, bool]] = []
+    with Gallery.open(database, model=str(model)) as gallery:
+        for label, name in enumerate(data.identities):
+            rows = np.flatnonzero(data.labels == label)
+            enrolled = label % 2 == 0 and len(rows) > 1
+            keep = min(ENROLLED_IMAGES, len(rows) - 1) if enrolled else 0
+            if enrolled:
+                gallery.enroll_embeddings(name, embeddings[rows[:keep]], contract)
+            probes += [(int(row), name, enrolled) for row in rows[keep : keep + 2]]
+        fpir = _supported(gallery)
+        if fpir is None:
+            return None, []
+        decisions = gallery.identify_embeddings(embeddings[[row for row, _, _ in probes]], contract, fpir)
+    return fpir, [Search(*probe, decision) for probe, decision in zip(probes, decisions, strict=True)]
+
+
+def _supported(gallery: Gallery) -> float | None:
+    for fpir in FPIRS:
+        try:
+            gallery.threshold(fpir)
+        except CalibrationError:
+            continue
+        return fpir
+    return None

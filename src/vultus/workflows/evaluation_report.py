@@ -1,0 +1,58 @@
+"""report.html of an evaluation: what was measured on what, the standard figures, the training curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import vultus
+from vultus.data import FaceDataset
+from vultus.evaluation.figures import read_metrics, training_curves
+from vultus.evaluation.report import Figure, Section, Table, Text, write_report
+from vultus.evaluation.verification_report import verification_sections
+from vultus.workflows.embedder import Embedder
+from vultus.workflows.evaluate import Evaluation
+
+CURVES = ("loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_auc")
+
+
+def write_evaluation_report(folder: Path, result: Evaluation, data: FaceDataset, embedder: Embedder) -> Path:
+    """Write `folder`/report.html and return its path."""
+    sections = provenance(result)
+    sections += measured(result, data)
+    if embedder.run is not None:
+        sections += curves(embedder.run)
+    return write_report(
+        folder / "report.html", f"{result.model} on {result.dataset}", sections, subtitle=f"vultus {vultus.__version__}"
+    )
+
+
+def provenance(result: Evaluation) -> list[Section]:
+    """What was measured, on what, and what a reader must not conclude."""
+    capped = f"at most {result.max_per_identity} images an identity" if result.max_per_identity else "every image"
+    rows = [
+        ("recogniser", result.model),
+        ("data", f"{result.dataset}, {capped}"),
+        ("digest of the data", result.dataset_digest[:16]),
+    ]
+    sections: list[Section] = [Table(("", ""), rows, title="What was measured")]
+    sections += [Text(note, kind="note") for note in result.notes]
+    return sections
+
+
+def measured(result: Evaluation, data: FaceDataset) -> list[Section]:
+    """The standard part, with the worst pairs as pictures."""
+    sources = data.sources
+    return verification_sections(
+        result.verification,
+        crops_of=lambda row: data.encoded([row])[0],
+        names=lambda row: sources[row],
+    )
+
+
+def curves(run: Path) -> list[Section]:
+    """Training curves of a run, if it wrote any."""
+    path = run / "metrics.csv"
+    if not path.is_file():
+        return []
+    columns = read_metrics(path)
+    return [Figure(training_curves(columns, only=[c for c in CURVES if c in columns]), title="Training")]

@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real photographs and weights beside the checkout; a test that needs them is skipped only where they are absent."""
+    if not SHARED.is_dir():
+        if os.environ.get("VULTUS_REQUIRE_SHARED"):
+            pytest.fail(f"{SHARED} is required here and absent")
+        pytest.skip("the shared data (../shared/data) is not on this machine")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def procedural(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 40 procedural identities with 6 images each, split."""
+    from vultus.data import split_dataset
+    from vultus.workflows import synthesise
+
+    root = tmp_path_factory.mktemp("procedural") / "faces"
+    synthesise(root, identities=40, images=6, seed=3, workers=1)
+    split_dataset(root, {"train": 0.5, "val": 0.15, "calibration": 0.15, "test": 0.2}, seed=1)
+    return root

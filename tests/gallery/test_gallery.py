@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vultus.errors import CalibrationError, ContractError, ImageError, VultusError
+from vultus.gallery import Gallery, Kind
+
+
+@pytest.fixture
+def people(tmp_path, recognizer, picture):
+    with Gallery.open(tmp_path / "people.db", model=recognizer) as gallery:
+        for number, name in enumerate(("alice", "bob", "carol")):
+            gallery.enroll(name, picture(number), picture(number, 1))
+        yield gallery
+
+
+def test_enrolled_people_are_found_and_strangers_are_unknown(people, picture):
+    group = np.concatenate([picture(1, 7), picture(500, 0), picture(0, 7)], axis=1)
+    found = people.identify(group, fpir=0.01)
+    assert [item.decision.label for item in found] == ["bob", "unknown", "alice"]
+    assert [item.decision.kind for item in found] == [Kind.MATCH, Kind.UNKNOWN, Kind.MATCH]
+    assert [float(item.face.box[0]) for item in found] == [0, 112, 224]
+    assert found[0].decision.threshold.templates == 6
+    assert found[0].decision.threshold == people.threshold(0.01)
+
+
+def test_strangers_are_named_about_as_rarely_as_asked(people, picture):
+    strangers = np.concatenate([picture(1000 + number) for number in range(1500)], axis=1)
+    decisions = [item.decision for item in people.identify(strangers, fpir=0.05)]
+    named = sum(decision.kind is not Kind.UNKNOWN for decision in decisions)
+    assert named / 1500 < 0.09, "FPIR 0.05 asked; the bound leaves room for calibration and chance"
+
+
+def test_two_names_for_one_face_are_ambiguous(people, picture):
+    people.enroll("alice's twin", picture(0, 2))
+    decision = people.identify(picture(0, 9), fpir=0.01)[0].decision
+    assert decision.kind is Kind.AMBIGUOUS
+    assert set(decision.label.split(" or ")) == {"alice", "alice's twin"}
+    assert people.identify(picture(0, 9), fpir=0.01, k=1)[0].decision.kind is Kind.AMBIGUOUS
+
+
+def test_an_empty_gallery_knows_nobody_and_makes_no_file(tmp_path, recognizer, picture):
+    with Gallery.open(tmp_path / "new.db", model=recognizer) as gallery:
+        decision = gallery.identify(picture(1))[0].decision
+        assert (decision.kind, decision.candidates) == (Kind.UNKNOWN, ())
+        assert gallery.persons() == []
+        with pytest.raises(VultusError, match="empty"):
+            gallery.forget("alice")
+        with pytest.raises(VultusError, match="does not exist"):
+            gallery.verify("alice", picture(1))
+        with pytest.raises(VultusError, match="no face"):
+            gallery.enroll("alice", np.zeros((112, 112, 3), np.uint8))
+    assert not (tmp_path / "new.db").exists(), "a failed first enrolment leaves nothing behind"
+
+
+def test_verify(people, picture):
+    yes = people.verify("alice", picture(0, 5), fmr=0.001)
+    assert yes and yes.match
+    assert yes.templates == 2
+    no = people.verify("alice", picture(1, 5), fmr=0.001)
+    assert not no
+    assert no.score < no.threshold.score
+    with pytest.raises(VultusError, match="did you mean 'alice'"):
+        people.verify("alise", picture(0))
+    with pytest.raises(CalibrationError, match="support"):
+        people.verify("alice", picture(0), fmr=1e-9)
+
+
+def test_one_bad_photograph_enrols_nothing(people, picture, tmp_path):
+    Image.fromarray(picture(9)).save(tmp_path / "good.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    blank, group = np.zeros((112, 112, 3), np.uint8), np.concatenate([picture(9), picture(8)], axis=1)
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        people.enroll("dave", tmp_path / "good.png", tmp_path / "broken.png")
+    with pytest.raises(VultusError, match="image 2: no face"):
+        people.enroll("dave", picture(9), blank)
+    with pytest.raises(VultusError, match="2 faces"):
+        people.enroll("dave", group)
+    assert "dave" not in {person.name for person in people.persons()}
+    assert people.enroll("dave", group, select="largest").templates == 1
+    with pytest.raises(VultusError, match="selection"):
+        people.enroll("dave", group, select="biggest")
+
+
+def test_bad_photographs_can_be_skipped_with_their_reasons(people, picture, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    blank = np.zeros((112, 112, 3), np.uint8)
+    done = people.enroll("dave", tmp_path / "broken.png", picture(9), blank, skip_bad=True)
+    assert done.templates == 1
+    assert [skipped.image for skipped in done.skipped] == [str(tmp_path / "broken.png"), "image 3"]
+    with pytest.raises(VultusError, match="no photograph of 'eve'"):
+        people.enroll("eve", blank, skip_bad=True)
+    with pytest.raises(VultusError, match="nothing to enrol"):
+        people.enroll("eve")
+
+
+def test_the_same_photograph_twice_is_one_template(people, picture):
+    again = people.enroll("alice", picture(0), picture(0, 3))
+    assert (again.templates, again.repeated) == (1, 1)
+
+
+def test_a_name_is_one_person_however_it_is_typed(people, picture):
+    people.enroll("José", picture(20))
+    people.enroll(" Jose\u0301 ", picture(20, 1))
+    assert {p.name: p.templates for p in people.persons()}["José"] == 2
+    assert people.forget("Jose\u0301") == 2
+
+
+def test_forgotten_people_are_strangers_at_once(people, picture):
+    assert people.forget("alice") == 2
+    assert people.identify(picture(0, 7), fpir=0.01)[0].decision.kind is Kind.UNKNOWN
+    with pytest.raises(VultusError, match="not enrolled"):
+        people.forget("alice")
+    assert "2 people, 4 templates" in people.describe()
+
+
+def test_another_recogniser_is_refused(people, other_recognizer, picture):
+    with pytest.raises(ContractError) as error:
+        Gallery.open(people.path, model=other_recognizer)
+    assert "'pixels'" in str(error.value)
+    assert "'other-pixels'" in str(error.value)
+    foreign = other_recognizer.embed([picture(0)])
+    for refused in (
+        lambda: people.enroll_embeddings("alice", foreign, other_recognizer.contract.id),
+        lambda: people.identify_embeddings(foreign, other_recognizer.contract.id),
+    ):
+        with pytest.raises(ContractError, match="cannot be compared"):
+            refused()
+
+
+def test_the_stored_model_is_loaded_by_its_name(people, recognizer, other_recognizer, picture, monkeypatch):
+    import vultus.recognizer
+
+    asked = []
+    monkeypatch.setattr(vultus.recognizer, "load_recognizer", lambda *a: asked.append(a) or recognizer)
+    with Gallery.open(people.path, models_dir="somewhere") as gallery:
+        assert len(gallery.persons()) == 3
+        assert asked == [], "listing needs no model"
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+    assert asked == [("pixels", "somewhere")]
+    monkeypatch.setattr(vultus.recognizer, "load_recognizer", lambda *a: other_recognizer)
+    with Gallery.open(people.path) as gallery, pytest.raises(ContractError, match="was made with model 'pixels'"):
+        gallery.identify(picture(0))
+
+
+def test_a_model_file_that_moved_with_the_gallery_is_found(tmp_path, recognizer, picture, monkeypatch):
+    import vultus.recognizer
+
+    asked = []
+    monkeypatch.setattr(vultus.recognizer, "load_recognizer", lambda path, _: asked.append(str(path)) or recognizer)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.onnx").touch()
+    with Gallery.open(tmp_path / "old" / "people.db", model=tmp_path / "old" / "mine.onnx") as gallery:
+        gallery.enroll("alice", picture(0))
+    (tmp_path / "old").rename(tmp_path / "new")
+    with Gallery.open(tmp_path / "new" / "people.db") as gallery:
+        gallery.identify(picture(0))
+    assert asked[-1] == str(tmp_path / "new" / "mine.onnx")
+
+
+def test_without_a_calibration_it_enrols_but_does_not_decide(tmp_path, other_recognizer, picture):
+    with Gallery.open(tmp_path / "people.db", model=other_recognizer) as gallery:
+        gallery.enroll("alice", picture(0))
+        with pytest.raises(CalibrationError, match="no calibration"):
+            gallery.identify(picture(0))
+
+
+def test_opening_nothing(tmp_path):
+    with pytest.raises(VultusError, match="give a model"):
+        Gallery.open(tmp_path / "people.db")
+    with pytest.raises(VultusError, match="check the path"):
+        Gallery.open(tmp_path / "people.db", model="sface", create=False)
+
+
+def test_no_face_no_answer(people):
+    assert people.identify(np.zeros((112, 112, 3), np.uint8), fpir=0.01) == []
+
+
+def test_a_search_sees_what_another_process_just_enrolled(people, recognizer, picture):
+    row = recognizer.embed([picture(40)])
+    assert people.identify(picture(40), fpir=0.01)[0].decision.kind is Kind.UNKNOWN
+    np.save(people.path.with_name("row.npy"), row)
+    script = (
+        "import sys, numpy as np; from pathlib import Path; from vultus.gallery import Store;"
+        "from vultus.gallery.store import Sample;"
+        "Store.open(Path(sys.argv[1])).add('dora', [Sample(np.load(sys.argv[2])[0])])"
+    )
+    subprocess.run([sys.executable, "-c", script, people.path, people.path.with_name("row.npy")], check=True)
+    assert people.identify(picture(40), fpir=0.01)[0].decision.person == "dora"
