@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vultus"
 ROOMS = (
-    "zoo faces losses evaluation models recognizer data training gallery workflows service cli".split()
+    ["zoo", "faces", "losses", "evaluation", "models", "recognizer", "data", "training", "gallery", "workflows", "service", "cli"]
 )  # a room imports only rooms to its left
 ANYWHERE = {"errors", "terminal"}
 

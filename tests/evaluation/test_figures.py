@@ -38,7 +38,8 @@ def test_each_figure_is_a_png(found):
     assert "matplotlib.pyplot" not in sys.modules  # no global state: figures may be drawn in a server's threads
 
 
-def test_a_perfect_and_a_tiny_result_can_be_drawn():
+def test_a_perfect_and_a_tiny_result_can_be_drawn(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 40)
     perfect = verify_scores(np.full(3, 0.9), np.linspace(-0.2, 0.1, 50))
     constant = verify_scores(np.zeros(1), np.zeros(1))
     for found in (perfect, constant):

@@ -18,6 +18,7 @@ from vultus.evaluation import (
     PairGallery,
     Table,
     Text,
+    figures,
     percent,
     verification_sections,
     verify_all_pairs,
@@ -77,7 +78,8 @@ def test_a_failed_report_leaves_nothing_behind(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_the_standard_sections_hold_table_figures_and_worst_pairs(tmp_path):
+def test_the_standard_sections_hold_table_figures_and_worst_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 40)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 12, 120)
     rows = rng.normal(size=(12, 16))[labels] + rng.normal(size=(120, 16))

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -161,12 +162,16 @@ def test_a_locked_gallery_reads_but_does_not_write(new_store, unit_rows):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to become")
-def test_a_gallery_of_somebody_else_is_a_one_line_error(new_store, unit_rows):
-    store = new_store()
+def test_a_gallery_of_somebody_else_is_a_one_line_error(unit_rows):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        os.chmod(folder, 0o755)
+        _write_as_nobody(Path(folder) / "people.db", unit_rows)
+
+
+def _write_as_nobody(path: Path, unit_rows) -> None:
+    store = Store.create(path, StoreInfo("people", "pixels", "vultus1-test", 32))
     store.add("alice", samples(unit_rows(1)))
     store.close()
-    for folder in (store.path.parent, *store.path.parent.parents[:2]):
-        folder.chmod(0o755)
     store.path.chmod(0o444)
     reading, writing = os.pipe()
     child = os.fork()

@@ -28,7 +28,9 @@ class TinyResNet(nn.Module):
 
     A patchwise stem at stride 4, then residual stages on 28, 14 and 7 squared of plain 3x3 convolutions, which a CPU
     runs and differentiates far faster for their arithmetic than depthwise ones; the head flattens the 7 x 7 grid, as
-    IResNet's does.
+    IResNet's does. widths, blocks: channels and residual blocks of the three stages. The defaults are chosen
+    for steps a second: among six variants trained for one CPU minute (one seed, no intervals) the cheap ones led the
+    wider and deeper ones, but not each other.
     """
 
     def __init__(

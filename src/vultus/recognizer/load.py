@@ -83,8 +83,16 @@ def _with_side_file(path: Path, foreign: onnx.ModelProto, models_dir: str | None
         )
     contract = Contract.from_dict(fields, str(side))
     provenance = {"source": path.name, "contract": side.name}
-    card = Card(path.stem, contract, licence, provenance, shipped_calibration(contract))
+    card = Card(path.stem, contract, licence, provenance).with_calibration(
+        _beside(path) or shipped_calibration(contract)
+    )
     return Recognizer(network, card, models_dir=models_dir, threads=threads)
+
+
+def _beside(path: Path) -> Calibration | None:
+    """NAME.calibration.json beside a foreign file, as `vultus evaluate NAME.onnx --calibration` writes it."""
+    side = path.with_suffix(".calibration.json")
+    return Calibration.from_json(side.read_text(encoding="utf-8")) if side.is_file() else None
 
 
 def shipped_calibration(contract: Contract) -> Calibration | None:

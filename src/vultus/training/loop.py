@@ -201,6 +201,7 @@ class _Trainer:
             num_workers=workers,
             worker_init_fn=ignore_interrupt if workers else None,
             prefetch_factor=4 if workers else None,
+            generator=torch.Generator(),  # its own: the loader must not draw from the run's random state
             collate_fn=None,
         )
 

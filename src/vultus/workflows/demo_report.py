@@ -159,7 +159,8 @@ def _decisions(result: DemoResult) -> list[page.Section]:
         page.Text(
             f"Every second person of the fourth group was enrolled with {ENROLLED_IMAGES} images. At most about "
             f"{result.fpir:.0%} of strangers may be given a name; with {threshold.templates} templates enrolled "
-            f"that makes the threshold {threshold.score:.3f}. FPIR is estimated as 1 - (1 - FMR)^templates, which is cautious.",
+            f"that makes the threshold {threshold.score:.3f}. "
+            "FPIR is estimated as 1 - (1 - FMR)^templates, which is cautious.",
             title="Enrolment and identification",
         )
     ]

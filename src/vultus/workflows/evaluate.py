@@ -12,8 +12,9 @@ import numpy as np
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
-from vultus.evaluation import Verification, verify_all_pairs
+from vultus.evaluation import Verification, calibrate, verify_all_pairs
 from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_pairs
+from vultus.recognizer.card import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def evaluate(
     pairs: str | Path | None = None,
     out: str | Path | None = None,
     max_per_identity: int | None = None,
+    calibration: str | Path | None = None,
+    source: str | None = None,
     models_dir: str | None = None,
 ) -> Evaluation | PairsEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset` (DATA or DATA/SPLIT).
@@ -70,6 +73,8 @@ def evaluate(
     Args:
         pairs: an LFW pairs file or CSV; then accuracy over its folds instead of all pairs.
         out: a folder for report.html and figures.json.
+        calibration: a JSON file to write with the thresholds by error rate that these scores give.
+        source: the data in words, kept in the calibration; by default its name and counts.
         max_per_identity: only the first images of each identity, so that a few people do not decide the figures.
 
     Raises:
@@ -83,7 +88,10 @@ def evaluate(
         if max_per_identity < 2:
             raise VultusError(f"--max-per-identity {max_per_identity}: at least 2 are needed for a mated pair")
         data = data.at_most(max_per_identity)
-    verification = verify_all_pairs(embedder.dataset(data), data.labels)
+    embeddings = embedder.dataset(data)
+    verification = verify_all_pairs(embeddings, data.labels)
+    if calibration is not None:
+        _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
     notes = _notes(embedder, data)
     result = Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, notes=notes)
     if out is None:
@@ -94,6 +102,28 @@ def evaluate(
     path = write_evaluation_report(folder, result, data, embedder)
     (folder / "figures.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
     return Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, path, notes)
+
+
+def _write_calibration(
+    path: Path, embedder: Embedder, data: FaceDataset, embeddings: np.ndarray, source: str | None, capped: int | None
+) -> None:
+    if embedder.contract_id is None:
+        raise VultusError(f"{embedder.name} is a training run without a contract; export it first, with --calibrate")
+    found = calibrate(
+        embeddings,
+        data.labels,
+        source=source or describe(data),
+        contract_id=embedder.contract_id,
+        split=data.name or "all",
+        data_digest=data.digest,
+        max_per_identity=capped,
+    )
+    save_atomically((found.to_json() + "\n").encode(), path)
+
+
+def describe(data: FaceDataset) -> str:
+    """A dataset view in words, for the provenance of thresholds."""
+    return f"{data.title}, {len(data):,} images of {len(data.identities):,} identities"
 
 
 def _embedder(model: Any, models_dir: str | None) -> Embedder:

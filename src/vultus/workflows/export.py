@@ -11,6 +11,7 @@ from vultus.errors import VultusError
 from vultus.evaluation import Calibration, calibrate
 from vultus.recognizer import Card, Recognizer, export_onnx, load_recognizer, read_card, write_card
 from vultus.workflows.embedder import Embedder
+from vultus.workflows.evaluate import describe
 
 UNSTATED = "not stated: decided by whoever trained it and by the terms of the training photographs"
 
@@ -80,7 +81,7 @@ def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: in
     return calibrate(
         embedder.dataset(data),
         data.labels,
-        source=f"{data.title}, {len(data):,} images of {len(data.identities):,} identities",
+        source=describe(data),
         contract_id=recognizer.contract.id,
         split=data.name or "all",
         data_digest=data.digest,

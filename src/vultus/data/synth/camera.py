@@ -17,8 +17,7 @@ def develop(light: np.ndarray, c: Conditions) -> np.ndarray:
     """Linear RGB (3, SIZE, SIZE) to display-referred float32 (SIZE, SIZE, 3) in 0..255."""
     metered = float(light[:, 24:100:4, 22:90:4].mean()) + 1e-3
     gain = (_TARGET / metered) ** 0.8 * c.exposure * c.balance
-    image = np.maximum(light, 0)
-    image *= gain.astype(np.float32)[:, None, None]
+    image = light * gain.astype(np.float32)[:, None, None]
     shoulder = image * 0.22 + 1  # highlights roll off
     np.sqrt(image, out=image)
     image /= shoulder
@@ -34,11 +33,10 @@ def record(image: np.ndarray, c: Conditions) -> np.ndarray:
         image = cv2.GaussianBlur(image, (5, 5), c.blur)
     if c.shrink < 1:
         side = round(SIZE * c.shrink)
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
         image = cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    noise = texture.patch(texture.grain(), c.salt, SIZE, SIZE)
-    noisy = cv2.scaleAdd(np.ascontiguousarray(noise), c.grain, np.ascontiguousarray(image, np.float32))
-    pixels = cv2.convertScaleAbs(np.maximum(noisy, 0, out=noisy))
+    noise = np.ascontiguousarray(texture.patch(texture.grain(), c.salt, SIZE, SIZE))
+    pixels = cv2.addWeighted(image, 1.0, noise, c.grain, 0.0, dtype=cv2.CV_8U)  # saturates
     if c.quality:
         encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, c.quality])[1]
         pixels = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))

@@ -17,7 +17,6 @@ class Conditions:
     roll: float
     shift: tuple[float, float]
     scale: float
-    mirror_light: float
     # expression
     smile: float
     jaw: float
@@ -57,22 +56,21 @@ class Conditions:
 def draw_conditions(rng: np.random.Generator) -> Conditions:
     """Draw the conditions of a photograph."""
     normal, uniform = rng.standard_normal, rng.uniform
-    azimuth = _bound(0.75 * normal(), -1.45, 1.45)
+    azimuth = _bound(0.65 * normal(), -1.3, 1.3)
     elevation = uniform(-0.1, 0.95)
     key = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     warm = 0.16 * normal()
-    strength = uniform(0.55, 1.25)
+    strength = uniform(0.5, 1.1)
     bright = rng.random(3)
     styles = rng.random(12)
     return Conditions(
-        yaw=_bound(0.23 * normal(), -0.55, 0.55),
-        pitch=_bound(0.13 * normal(), -0.3, 0.3),
-        roll=0.035 * normal(),
-        shift=(1.0 * normal(), 1.0 * normal()),
-        scale=1 + 0.018 * normal(),
-        mirror_light=uniform(-1, 1),
-        smile=_bound(0.25 + 0.5 * normal(), -0.5, 1.2),
-        jaw=float(max(0.0, uniform(-1.1, 1.0))),
+        yaw=_bound(0.17 * normal(), -0.5, 0.5),
+        pitch=_bound(0.09 * normal(), -0.25, 0.25),
+        roll=0.025 * normal(),
+        shift=(0.7 * normal(), 0.7 * normal()),
+        scale=1 + 0.012 * normal(),
+        smile=_bound(0.25 + 0.4 * normal(), -0.4, 1.1),
+        jaw=float(max(0.0, uniform(-1.3, 0.9))),
         brow=_bound(0.5 * normal(), -1, 1.2),
         frown=float(max(0.0, 0.5 * normal())),
         lids=_bound(0.95 + 0.16 * normal(), 0.25, 1.25) if styles[0] > 0.03 else 0.05,
@@ -81,25 +79,25 @@ def draw_conditions(rng: np.random.Generator) -> Conditions:
         hair_style=int(rng.integers(8)),
         hair_side=float(uniform(-6, 14) if styles[2] < 0.55 else uniform(48, 120)),
         hair_volume=uniform(0.35, 1.5),
-        fringe=float(uniform(3, 24) if styles[3] < 0.35 else uniform(-2, 2)),
+        fringe=float(uniform(3, 18) if styles[3] < 0.25 else uniform(-2, 2)),
         part=uniform(-26, 26),
         beard=float(uniform(-0.8, 1.0)),
         lipstick=np.array([uniform(120, 215), uniform(25, 95), uniform(40, 115)]) if styles[4] < 0.15 else None,
         hat=uniform(20, 225) * uniform(0.55, 1, 3) if styles[5] < 0.13 else None,
-        glasses=0 if styles[6] > 0.2 else (2 if styles[6] < 0.04 else 1),
-        cover=0 if styles[7] > 0.14 else 1 + int(rng.integers(4)),
+        glasses=0 if styles[6] > 0.15 else (2 if styles[6] < 0.025 else 1),
+        cover=0 if styles[7] > 0.09 else 1 + int(rng.integers(4)),
         key_direction=key,
         key_color=strength * np.array([1 + warm, 1.0, 1 - warm]),
         fill_color=uniform(0.0, 0.4) * (1 + 0.35 * (bright - 0.5)),
-        ambient=uniform(0.22, 0.6) * (1 + 0.25 * normal(3).clip(-1.5, 1.5) * 0.6),
-        exposure=float(np.exp(0.24 * normal())),
-        contrast=float(np.exp(0.16 * normal())),
-        balance=np.exp(np.array([0.13, 0.04, 0.15]) * normal(3)),
-        saturation=0.0 if styles[8] < 0.08 else uniform(0.5, 1.15),
-        blur=uniform(0.3, 1.15) if styles[9] < 0.5 else 0.0,
-        shrink=uniform(0.42, 0.8) if styles[10] < 0.2 else 1.0,
-        grain=uniform(0.5, 8.0),
-        quality=int(rng.integers(30, 96)) if styles[11] < 0.6 else 0,
+        ambient=uniform(0.3, 0.65) * (1 + 0.25 * normal(3).clip(-1.5, 1.5) * 0.6),
+        exposure=float(np.exp(0.2 * normal())),
+        contrast=float(np.exp(0.12 * normal())),
+        balance=np.exp(np.array([0.11, 0.03, 0.13]) * normal(3)),
+        saturation=0.0 if styles[8] < 0.06 else uniform(0.5, 1.15),
+        blur=uniform(0.3, 0.9) if styles[9] < 0.4 else 0.0,
+        shrink=uniform(0.5, 0.85) if styles[10] < 0.15 else 1.0,
+        grain=uniform(0.5, 6.0),
+        quality=int(rng.integers(45, 96)) if styles[11] < 0.6 else 0,
         salt=int(rng.integers(1 << 30)),
     )
 

@@ -11,7 +11,7 @@ from vultus.data.synth import plane, texture
 from vultus.data.synth.conditions import Conditions
 from vultus.data.synth.eyes import EyePlan, paint_eyes
 from vultus.data.synth.mouth import drop_jaw, overlay, paint_mouth
-from vultus.data.synth.plane import AXIS, Bumps, clamp
+from vultus.data.synth.plane import AXIS, Bumps
 from vultus.data.synth.shape import Layout
 from vultus.data.synth.space import Traits
 
@@ -33,8 +33,9 @@ class Head:
 
     traits: Traits
     layout: Layout
-    radius: np.ndarray  # float32
-    albedo: np.ndarray  # uint8, RGB
+    surface: (
+        np.ndarray
+    )  # float32 (TEXELS, TEXELS, 4): RGB in 0..255, radius. Four floats are what OpenCV remaps fastest
     beard: np.ndarray  # float32 in [0, 1]: where it grows
     lips: np.ndarray  # float32 in [0, 1]
     eyes: EyePlan
@@ -47,8 +48,7 @@ class Head:
 class Moment:
     """A head with an expression; `landmarks` (5, 2) lie on the face plane, in the template's order."""
 
-    radius: np.ndarray
-    albedo: np.ndarray
+    surface: np.ndarray
     landmarks: np.ndarray
 
 
@@ -79,21 +79,18 @@ def muscles(at: Layout) -> np.ndarray:
 def express(head: Head, c: Conditions) -> Moment:
     """Paint what shows only now, move the face, then paint the inside of the mouth and the eyes."""
     at, t = head.layout, head.traits
-    albedo, radius = head.albedo.copy(), head.radius.copy()
-    _groom(albedo, head, c)
+    surface = head.surface.copy()
+    _groom(surface, head, c)
     shift_a, shift_b, swelling = _fields(head, c)
     drop_jaw(shift_b, _FIRST, t, at, c)
     map_a = shift_a * plane.DENSITY + np.arange(_FIRST[1], _FACE[1].stop, dtype=np.float32)
     map_b = shift_b * plane.DENSITY + np.arange(_FIRST[0], _FACE[0].stop, dtype=np.float32)[:, None]
-    albedo[_FACE] = cv2.remap(albedo, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    np.add(
-        cv2.remap(head.radius, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-        swelling,
-        out=radius[_FACE],
-    )
-    paint_mouth(albedo, radius, t, at, c)
-    paint_eyes(albedo, head.eyes, c)
-    return Moment(radius, albedo, _landmarks(at, c))
+    face = surface[_FACE]
+    face[:] = cv2.remap(surface, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    face[..., 3] += swelling
+    paint_mouth(surface, t, at, c)
+    paint_eyes(surface, head.eyes, c)
+    return Moment(surface, _landmarks(at, c))
 
 
 def _fields(head: Head, c: Conditions) -> list[np.ndarray]:
@@ -104,7 +101,7 @@ def _fields(head: Head, c: Conditions) -> list[np.ndarray]:
     return [cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in coarse]
 
 
-def _groom(albedo: np.ndarray, head: Head, c: Conditions) -> None:
+def _groom(surface: np.ndarray, head: Head, c: Conditions) -> None:
     """Stubble to a full beard, as the day has it; lipstick. In place."""
     amount = c.beard * (0.5 + 0.5 * head.traits["beard"])
     at = head.layout
@@ -113,11 +110,11 @@ def _groom(albedo: np.ndarray, head: Head, c: Conditions) -> None:
         mask = head.beard[rows, columns]
         hairs = texture.patch(texture.mottle(), c.salt, *mask.shape)
         overlay(
-            albedo[rows, columns], 0.8 * head.hair, mask * clamp((0.85 + 0.3 * hairs) * min(1.0, 1.1 * amount), 0, 1)
+            surface[rows, columns], 0.8 * head.hair, mask * np.clip((0.85 + 0.3 * hairs) * min(1.0, 1.1 * amount), 0, 1)
         )
     if c.lipstick is not None:
         rows, columns = plane.window(-23, at.mouth_b - 9, 23, at.mouth_b + 10)
-        overlay(albedo[rows, columns], c.lipstick * (0.35 + head.skin.mean() / 330), 0.7 * head.lips[rows, columns])
+        overlay(surface[rows, columns], c.lipstick * (0.35 + head.skin.mean() / 330), 0.7 * head.lips[rows, columns])
 
 
 def _landmarks(at: Layout, c: Conditions) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vultus.data.synth import plane
 from vultus.data.synth.conditions import Conditions
-from vultus.data.synth.plane import AXIS, clamp, smoothstep
+from vultus.data.synth.plane import AXIS, smoothstep
 from vultus.data.synth.shape import Layout
 from vultus.data.synth.space import Traits, between
 
@@ -19,7 +19,7 @@ _GLINT = np.array([235, 235, 235], np.float32)
 
 @dataclass(frozen=True)
 class EyePlan:
-    """An identity's eyes wide open. x runs outwards from the middle of either eye, y down; maps (h, w), lines (1, w)."""
+    """An identity's eyes at rest. x runs outwards from the middle of either eye, y down; maps (h, w), lines (1, w)."""
 
     rows: slice
     right: slice
@@ -45,8 +45,8 @@ def plan_eyes(t: Traits, at: Layout) -> EyePlan:
     left = slice(plane.TEXELS - right.stop, plane.TEXELS - right.start)
     x = (-AXIS[right] - at.eye_a)[None, :]
     y = (AXIS[rows] - at.eye_b)[:, None]
-    along = clamp(np.abs(x / at.eye_wide), 0, 1)
-    peak = clamp(np.abs(x / at.eye_wide - 0.25 * t["eye_peak"] * (1 - along**2)), 0, 1)
+    along = np.clip(np.abs(x / at.eye_wide), 0, 1)
+    peak = np.clip(np.abs(x / at.eye_wide - 0.25 * t["eye_peak"] * (1 - along**2)), 0, 1)
     arch = np.sqrt(1 - peak**2)
     fold = between(t["eye_fold"], 0.4, 3.8)
     tint = np.array([np.interp(between(t["iris_hue"], 0, 4), range(5), _IRIS[:, channel]) for channel in range(3)])
@@ -61,16 +61,16 @@ def plan_eyes(t: Traits, at: Layout) -> EyePlan:
         lower=at.eye_lower * (1 - along**2),
         crease=-at.eye_upper * arch - fold + 0.5 * (1 - arch),
         crease_strength=0.48 * min(max((fold - 0.6) / 1.5, 0.0), 1.0) * smoothstep(arch, 0.15, 0.6),
-        edge=clamp(1.2 * (at.eye_wide + 0.2 - np.abs(x)), 0, 1),
-        lash_edge=clamp(at.eye_wide + 0.8 - np.abs(x), 0, 1),
+        edge=np.clip(1.2 * (at.eye_wide + 0.2 - np.abs(x)), 0, 1),
+        lash_edge=np.clip(at.eye_wide + 0.8 - np.abs(x), 0, 1),
         roundness=1 - 0.12 * along**2,
         iris_size=between(t["iris_size"], 3.0, 4.1),
         colors=np.stack([tint * between(t["iris_light"], 0.6, 1.25), _WHITE, _GLINT]).astype(np.float32),
     )
 
 
-def paint_eyes(albedo: np.ndarray, plan: EyePlan, c: Conditions) -> None:
-    """Paint both eyes, in place, on `albedo` uint8 (TEXELS, TEXELS, 3): white, iris, pupil, lashes, crease."""
+def paint_eyes(surface: np.ndarray, plan: EyePlan, c: Conditions) -> None:
+    """Paint both eyes, in place, on a `Head.surface`: white, iris, pupil, lashes, crease."""
     lower = plan.lower * (1 - 0.2 * max(0.0, c.smile))
     under_lid = plan.lifted - (lower + (plan.upper - lower) * c.lids)
     over_lid = lower - plan.lifted
@@ -91,11 +91,11 @@ def paint_eyes(albedo: np.ndarray, plan: EyePlan, c: Conditions) -> None:
     tint = (1.25 - 0.85 * smoothstep(away, 0.55 * size, size)) * (1 - 0.95 * pupil)
     x = x - side * (1.1 * float(c.key_direction[0]) + 0.2)
     glint = 0.95 * (1 - smoothstep(x * x + (y + 0.9) ** 2, 0.25, 1.6))
-    parts = np.stack([iris * tint, (1 - iris) * plan.roundness, np.empty_like(iris)], axis=-1)
+    parts = np.stack([iris * tint, (1 - iris) * plan.roundness, np.zeros_like(iris)], axis=-1)
     parts *= (ball * (1 - glint))[..., None]
     parts[..., 2] = ball * glint
     painted = (parts.reshape(-1, 3) @ plan.colors).reshape(parts.shape)
-    right, left = albedo[plan.rows, plan.right], albedo[plan.rows, plan.left]
+    right, left = surface[plan.rows, plan.right, :3], surface[plan.rows, plan.left, :3]
     right[:] = right * skin[..., None] + painted[0]
     left[:] = (left[:, ::-1] * skin[..., None] + painted[1])[:, ::-1]
 

@@ -9,24 +9,24 @@ import numpy as np
 
 from vultus.data.synth import backdrop, camera, light, plane, skin, trace, wear
 from vultus.data.synth.conditions import Conditions, draw_conditions
-from vultus.data.synth.expression import Head, express, muscles
+from vultus.data.synth.expression import Head, Moment, express, muscles
 from vultus.data.synth.eyes import plan_eyes
 from vultus.data.synth.hair import dress
 from vultus.data.synth.shape import head_radius, layout
 from vultus.data.synth.space import AXES, draw_point, traits
 
 _IDENTITY, _SAMPLE = 0, 1  # streams of the generator
-_LINEAR = ((np.arange(256) / 255) ** 2).astype(np.float32)  # the display's gamma, taken as 2
-_KEPT = 64  # heads at rest: about 350 kB each
+_WHITE = 1 / 255**2
+_KEPT = 64  # heads at rest: about 1 MB each
 
 
 class ProceduralFaces:
     """Faces made up from numbers, for demos and tests.
 
-    They are no people and resemble none; a figure measured on them says nothing about real faces. An identity is a point
-    of a continuous space (`identity`), an image of it a draw of pose, expression, light, hair, things worn and camera.
-    Crops come as if aligned by five landmarks to the ArcFace template, off by a pixel or so. The same seed, identity and
-    sample give the same bytes, in any order and in any process with the same versions of numpy and OpenCV.
+    They are no people and resemble none; a figure measured on them says nothing about real faces. An identity is a
+    point of a continuous space (`identity`), an image of it a draw of pose, expression, light, hair, things worn and
+    camera. Crops come as if aligned by five landmarks to the ArcFace template, off by a pixel or so. The same seed,
+    identity and sample give the same bytes, in any order and any process, given the same numpy and OpenCV.
     """
 
     DIMENSIONS: int = len(AXES)
@@ -61,8 +61,7 @@ def build_head(point: np.ndarray) -> Head:
     return Head(
         traits=t,
         layout=at,
-        radius=radius,
-        albedo=skin.paint_skin(t, at, radius),
+        surface=np.dstack([skin.paint_skin(t, at, radius), radius]),
         beard=skin.beard_mask(at),
         lips=skin.lip_mask(t, at),
         eyes=plan_eyes(t, at),
@@ -76,19 +75,22 @@ def photograph(head: Head, c: Conditions, rng: np.random.Generator) -> np.ndarra
     """One crop of a head under given conditions: uint8 RGB (112, 112, 3)."""
     moment = express(head, c)
     turn = trace.rotation(c.yaw, c.pitch, 0.0)
-    points = _landmarks(moment.radius, moment.landmarks, turn)
+    points = _landmarks(moment, turn)
     similarity = trace.align(points, c.scale * np.exp(1j * c.roll), complex(*c.shift))
-    hair = dress(head, c, moment.radius)
-    view = trace.look(moment.radius, turn, similarity)
+    radius = cv2.extractChannel(moment.surface, 3)
+    hair = dress(head, c, radius)
+    view = trace.look(radius, turn, similarity)
 
+    cv2.insertChannel(hair.strands, moment.surface, 3)  # the fourth channel is free now: one look-up sees all
+    *colors, strands = cv2.split(_see(moment.surface, view.map_a, view.map_b))
     covered = _see(hair.mask, (view.map_a - 0.5) * 0.5, (view.map_b - 0.5) * 0.5)
-    strands = _see(hair.strands, view.map_a, view.map_b)
     albedo = np.empty((3, trace.SIZE, trace.SIZE), np.float32)
     tone = strands * 1.2 + 0.35
-    for channel, plate in enumerate(cv2.split(_see(moment.albedo, view.map_a, view.map_b))):
-        cv2.LUT(plate, _LINEAR, dst=albedo[channel])
+    for channel, plate in enumerate(colors):
+        np.multiply(plate, plate, out=albedo[channel])  # the display's gamma, taken as 2
+        albedo[channel] *= _WHITE
         albedo[channel] += covered * (tone * float(hair.color[channel] / 255) ** 2 - albedo[channel])
-    gloss = 0.07 + covered * (strands * strands * (0.35 * hair.shine) - 0.07)
+    gloss = covered * (strands * strands * (0.35 * hair.shine) - 0.07) + 0.07
 
     lit = light.shade(view, albedo, gloss, c)
     image = backdrop.backdrop(view, (head.skin / 255) ** 2, head.layout.chin_b, c, rng)
@@ -107,7 +109,8 @@ def _see(field: np.ndarray, map_a: np.ndarray, map_b: np.ndarray) -> np.ndarray:
     return cv2.remap(field, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _landmarks(radius: np.ndarray, places: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Where the camera sees five places of the face plane: (5, 2) in its own frame."""
-    reach = np.array([radius[plane.texel(b), plane.texel(a)] for a, b in places.tolist()])
+def _landmarks(moment: Moment, turn: np.ndarray) -> np.ndarray:
+    """Where the camera sees the landmarks: (5, 2) in its own frame."""
+    places = moment.landmarks
+    reach = np.array([moment.surface[plane.texel(b), plane.texel(a), 3] for a, b in places.tolist()])
     return (plane.direction(places[:, 0], places[:, 1]) * reach[:, None]) @ turn.T[:, :2]

@@ -10,7 +10,7 @@ import numpy as np
 from vultus.data.synth import plane, texture
 from vultus.data.synth.conditions import Conditions
 from vultus.data.synth.expression import Head
-from vultus.data.synth.plane import clamp, smoothstep
+from vultus.data.synth.plane import smoothstep
 from vultus.data.synth.space import between
 
 _STEP = 2  # the layer lives on a grid of half the plane's density
@@ -56,9 +56,9 @@ def dress(head: Head, c: Conditions, radius: np.ndarray) -> Hair:
     side = 53.0 + 0.009 * (_COLUMN + 10) ** 2
     beside = np.minimum(_ABS_A - side, 0.6 * (c.hair_side - _COLUMN)) + ragged
     if c.hair_side < 20:  # cut around the ears
-        ear = 11 - np.hypot(1.25 * (_ABS_A - head.layout.ear_a), _B - head.layout.ear_b)
-        beside = np.minimum(beside, -1.2 * ear)
-    mask = clamp(0.35 * np.maximum(above, beside) + 0.5, 0, 1)
+        near = (1.25 * (np.abs(_ROW) - head.layout.ear_a)) ** 2 + (_COLUMN - head.layout.ear_b) ** 2
+        beside = np.minimum(beside, near * 0.055 - 6.6)
+    mask = np.clip(0.35 * np.maximum(above, beside) + 0.5, 0, 1)
     volume = between(t["hair_thick"], 2.0, 7.5) * c.hair_volume
     thick = mask * (volume * (0.55 + 0.45 * smoothstep(-_COLUMN, -20, 50)) + 3.0 * (strands[::_STEP, ::_STEP] - 0.4))
     radius += _to_plane(cv2.blur(thick, (5, 5)))
@@ -74,8 +74,8 @@ def dress(head: Head, c: Conditions, radius: np.ndarray) -> Hair:
 def _hat(c: Conditions, radius: np.ndarray) -> Hair:
     """A knitted cap or the like, down to somewhere on the forehead."""
     edge = -44 + 0.4 * abs(c.part) + 0.002 * _ROW * _ROW + 0.12 * _ROW * c.part / 26
-    mask = clamp(0.9 * (edge - _COLUMN) + 0.5, 0, 1)
-    side = clamp(0.5 * (np.abs(_ROW) - 58), 0, 1) * clamp(0.4 * (-8 - _COLUMN), 0, 1)
+    mask = np.clip(0.9 * (edge - _COLUMN) + 0.5, 0, 1)
+    side = np.clip(0.5 * (np.abs(_ROW) - 58), 0, 1) * np.clip(0.4 * (-8 - _COLUMN), 0, 1)
     mask = np.maximum(mask, side)
     rib = 0.35 * np.sin(0.9 * _ROW) if c.hair_style % 2 else 0.25 * np.sin(0.8 * _COLUMN)
     fold = 1.8 * smoothstep(_COLUMN - edge, -11, -9.5)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from vultus.data.synth import plane
 from vultus.data.synth.conditions import Conditions
-from vultus.data.synth.plane import AXIS, clamp, smoothstep
+from vultus.data.synth.plane import AXIS, smoothstep
 from vultus.data.synth.shape import Layout, lip_profiles
 from vultus.data.synth.space import Traits
 
@@ -19,7 +18,7 @@ _TEETH = np.array([206, 200, 186], np.float32)
 
 
 def drop_jaw(shift_b: np.ndarray, first: tuple[int, int], t: Traits, at: Layout, c: Conditions) -> None:
-    """Part the lips in `shift_b`, the vertical map of where texels come from, whose first texel is `first` (row, column)."""
+    """Part the lips in `shift_b`: where texels come from, vertically; its first texel is `first` (row, column)."""
     gap = GAP * c.jaw
     if gap < _CLOSED:
         return
@@ -35,24 +34,24 @@ def drop_jaw(shift_b: np.ndarray, first: tuple[int, int], t: Traits, at: Layout,
     )
 
 
-def paint_mouth(albedo: np.ndarray, radius: np.ndarray, t: Traits, at: Layout, c: Conditions) -> None:
-    """Paint teeth above, tongue below, dark between, in place; and hollow the mouth out."""
+def paint_mouth(surface: np.ndarray, t: Traits, at: Layout, c: Conditions) -> None:
+    """Paint teeth above, tongue below, dark between, in place on a `Head.surface`; and hollow the mouth out."""
     gap = GAP * c.jaw
     if gap < _CLOSED:
         return
     rows, columns = plane.window(-22, at.mouth_b - 6, 22, at.mouth_b + 13)
     line, opening = _lines(AXIS[columns], t, at, c)
     s = plane.B[rows, columns] - line
-    inside = smoothstep(s, -0.3, 0.7) * smoothstep(opening - s, -0.3, 0.7) * clamp((opening - 0.2) * 2, 0, 1)
+    inside = smoothstep(s, -0.3, 0.7) * smoothstep(opening - s, -0.3, 0.7) * np.clip((opening - 0.2) * 2, 0, 1)
     depth = s * (1 / GAP)
     teeth = 1 - smoothstep(depth, 0.3, 0.42)
     tongue = smoothstep(depth, 0.5 * c.jaw + 0.1, 0.9 * c.jaw + 0.1) * (1 - teeth)
     # Teeth recede into the dark of the corners.
-    teeth = teeth * (0.62 + 0.7 * clamp(depth, 0, 0.5)) * (1.05 - 0.5 * (AXIS[columns] / at.mouth_wide) ** 2)
+    teeth = teeth * (0.62 + 0.7 * np.clip(depth, 0, 0.5)) * (1.05 - 0.5 * (AXIS[columns] / at.mouth_wide) ** 2)
     weights = np.stack([1 - tongue, tongue, teeth], axis=-1)
     color = (weights.reshape(-1, 3) @ np.stack([_DARK, _TONGUE, _TEETH - 30])).reshape(weights.shape)
-    overlay(albedo[rows, columns], clamp(color, 0, 235), inside)
-    radius[rows, columns] -= 2.5 * inside
+    overlay(surface[rows, columns], np.clip(color, 0, 235), inside)
+    surface[rows, columns, 3] -= 2.5 * inside
 
 
 def _lines(a: np.ndarray, t: Traits, at: Layout, c: Conditions) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +63,6 @@ def _lines(a: np.ndarray, t: Traits, at: Layout, c: Conditions) -> tuple[np.ndar
 
 
 def overlay(area: np.ndarray, color: np.ndarray, weight: np.ndarray) -> None:
-    """Blend a colour (3,) or an image over a uint8 view in place, by float32 weights (h, w) in [0, 1]."""
-    over = np.empty(area.shape, np.uint8)
-    over[:] = color
-    weight = np.ascontiguousarray(weight, np.float32)
-    area[:] = cv2.blendLinear(np.ascontiguousarray(area), over, 1 - weight, weight)
+    """Blend a colour (3,) or an image (h, w, 3) over a view of a surface, in place, by weights (h, w) in [0, 1]."""
+    for channel in range(3):
+        area[..., channel] += weight * (color[..., channel].astype(np.float32) - area[..., channel])

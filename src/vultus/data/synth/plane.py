@@ -1,8 +1,8 @@
 """The face plane: the head's surface, unrolled.
 
 A head is a star-shaped solid: a radius for every direction from its centre. Directions are laid out on a plane by
-Lambert's azimuthal equal-area projection about the direction in which the face looks, so that nothing on the front or the
-sides is singular, the whole map costs one square root, and a unit near the middle is about one pixel of an aligned crop.
+Lambert's azimuthal equal-area projection about the direction in which the face looks, so that nothing on the front or
+the sides is singular, the map costs one square root, and a unit near the middle is about a pixel of an aligned crop.
 Axes: a to the image's right, b down, z out of the face.
 """
 
@@ -68,10 +68,5 @@ class Bumps:
 
 def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 below `low`, 1 above `high`, smooth between."""
-    t = clamp((values - low) * (1 / (high - low)), 0, 1)
+    t = np.clip((values - low) * (1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
-
-
-def clamp(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """np.clip for small float arrays, without its overhead, which is most of its cost there."""
-    return np.minimum(np.maximum(values, low), high)

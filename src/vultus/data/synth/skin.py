@@ -36,7 +36,7 @@ def ramp(stops: np.ndarray, value: float) -> np.ndarray:
 
 
 def paint_skin(t: Traits, at: Layout, radius: np.ndarray) -> np.ndarray:
-    """The face's own colours without eyes: uint8 (TEXELS, TEXELS, 3)."""
+    """The face's own colours without eyes: float32 (TEXELS, TEXELS, 3)."""
     red = _redness(t, at)
     shade = _shade(t, at, radius)
     color = skin_color(t)
@@ -48,7 +48,7 @@ def paint_skin(t: Traits, at: Layout, radius: np.ndarray) -> np.ndarray:
     _lips(albedo, t, at, color)
     _brows(albedo, t, at)
     _marks(albedo, t, color)
-    return np.clip(albedo, 0, 255).astype(np.uint8)
+    return np.clip(albedo, 0, 255)
 
 
 def _redness(t: Traits, at: Layout) -> np.ndarray:
@@ -59,7 +59,7 @@ def _redness(t: Traits, at: Layout) -> np.ndarray:
     bumps.add(at.eye_a, at.eye_b + 5, 7, 3, 0.5, pair=True)
     bumps.add(0, at.mouth_b + 1, at.mouth_wide, 7, 0.4)
     size = plane.TEXELS
-    return bumps.sum() + 0.22 * texture.patch(texture.mottle(), int(9e3 * (1 + t["skin_warm"])), size, size)
+    return bumps.sum() + 0.22 * texture.slide(texture.mottle(), t["skin_ruddy"], t["skin_warm"], size, size)
 
 
 def _shade(t: Traits, at: Layout, radius: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def _shade(t: Traits, at: Layout, radius: np.ndarray) -> np.ndarray:
     fold = np.exp(-0.5 * (away / 1.5) ** 2) * smoothstep(along, -0.1, 0.3) * (1 - smoothstep(along, 0.75, 1.2))
     shade[rows, columns] *= 1 - (0.02 + 0.16 * age**2) * fold
     size = plane.TEXELS
-    shade *= 1 + 0.022 * texture.patch(texture.mottle(), int(1e4 * (1 + t["skin_tone"])), size, size)
+    shade *= 1 + 0.022 * texture.slide(texture.mottle(), t["skin_tone"], t["age"], size, size)
     return shade.astype(np.float32)
 
 
@@ -93,7 +93,7 @@ def _freckles(albedo: np.ndarray, t: Traits) -> None:
         return
     rows, columns = plane.window(-48, -14, 48, 26)
     height, width = albedo[rows, columns].shape[:2]
-    mask = texture.patch(texture.spots(), int(1e4 * (1 + t["freckles"])), height, width)
+    mask = texture.slide(texture.spots(), t["freckles"], t["skin_warm"], height, width)
     fade = np.exp(-0.5 * ((plane.B[rows, columns] - 5) / 13) ** 2) * np.exp(-0.5 * (plane.A[rows, columns] / 28) ** 4)
     albedo[rows, columns] *= 1 - (0.5 * amount * mask * fade)[..., None] * np.array([0.55, 0.85, 1.0], np.float32)
 
@@ -146,7 +146,7 @@ def _brows(albedo: np.ndarray, t: Traits, at: Layout) -> None:
     away = np.abs(plane.B[rows, columns] - middle) / thick
     inside = (1 - smoothstep(away, 0.45, 1.25)) * smoothstep(along, -0.08, 0.1) * (1 - smoothstep(along, 0.85, 1.06))
     height, width = a.shape
-    hairs = texture.patch(texture.mottle(), int(1e4 * (1 + t["brow_arch"])), height, width)
+    hairs = texture.slide(texture.mottle(), t["brow_arch"], t["brow_slant"], height, width)
     alpha = np.clip(inside * between(t["brow_dark"], 0.45, 0.98) * (1 + 0.22 * hairs), 0, 1)
     color = (0.72 * hair_color(t) + 0.05 * skin_color(t)).astype(np.float32)
     area = albedo[rows, columns]

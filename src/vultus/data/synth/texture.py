@@ -67,5 +67,12 @@ def patch(field: np.ndarray, offset: int, rows: int, columns: int) -> np.ndarray
     return field[down : down + rows, across : across + columns]
 
 
+def slide(field: np.ndarray, u: float, v: float, rows: int, columns: int) -> np.ndarray:
+    """A view of a noise field that slides with u and v, each in [-1, 1]: nearby identities get nearby patterns."""
+    down = round((field.shape[0] - rows) * 0.5 * (u + 1))
+    across = round((field.shape[1] - columns) * 0.5 * (v + 1))
+    return field[down : down + rows, across : across + columns]
+
+
 def _periodic(rng: np.random.Generator) -> np.ndarray:
     return np.pad(rng.standard_normal((512, 512)).astype(np.float32), 64, mode="wrap")

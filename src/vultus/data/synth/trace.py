@@ -19,6 +19,7 @@ _TEMPLATE = np.array(
     [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j, 41.5493 + 92.3655j, 70.7299 + 92.2041j]
 )
 _FAR = 82.0
+_HULL = np.array([58.0, 80.0, 70.0], np.float32)  # half axes
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,37 @@ def align(landmarks: np.ndarray, jitter: complex, shift: complex) -> tuple[compl
 
 
 def look(radius: np.ndarray, turn: np.ndarray, similarity: tuple[complex, complex]) -> View:
-    """Trace every pixel's ray to the head: on two coarse grids first, then on the crop's own."""
+    """Trace every pixel's ray to the head: on a coarse grid first, then on the crop's own."""
     inverse = turn.T.astype(np.float32)
-    x, y = _rays(similarity, 4)
-    depth = np.sqrt(np.maximum(_FAR**2 - x * x - y * y, 0))
     side = plane.TEXELS // 2
     small = cv2.resize(radius, (side, side), interpolation=cv2.INTER_AREA)
-    depth = _march(small, inverse, x, y, depth, (0.95, 0.9, 0.85, 0.8, 0.75))[0]
     x, y = _rays(similarity, 2)
-    depth, least, _, _ = _march(small, inverse, x, y, _double(depth), (0.8, 0.75, 0.7))
+    start = _meet_hull(inverse, x, y)
+    depth, least, _, _ = _march(small, inverse, x, y, start, (0.9, 0.9, 0.85, 0.8, 0.75))
     x, y = _rays(similarity, 1)
-    depth, nearest, map_a, map_b = _march(radius, inverse, x, y, _double(depth), (0.75, 0.7))
+    depth, nearest, map_a, map_b = _march(radius, inverse, x, y, _double(depth), (0.72, 0.0))
     # A ray that once dipped below the surface has hit, even where it bounces at a step of the surface.
     nearest = np.minimum(nearest, _double(least) + 0.6)
-    alpha = plane.clamp(1.3 - nearest * (0.8 * abs(similarity[0])), 0, 1)
+    alpha = np.clip(1.3 - nearest * (0.8 * abs(similarity[0])), 0, 1)
     return View(map_a, map_b, x, y, depth, alpha, turn, similarity)
+
+
+def _meet_hull(inverse: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where rays first meet an ellipsoid around head, nose and hair (its middle, for those that miss): depths."""
+    right, down, near = (inverse / _HULL[:, None]).T
+    a, b1, b2 = float(near @ near), float(near @ right), float(near @ down)
+    b = x * b1 + y * b2
+    c = x * x * float(right @ right) + y * (x * float(2 * right @ down) + y * float(down @ down)) - 1
+    return (np.sqrt(np.clip(b * b - a * c, 0, 4)) - b) * (1 / a)
 
 
 def _rays(similarity: tuple[complex, complex], step: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the rays of every `step`-th pixel (its block's middle) pierce the camera's plane."""
     slope, offset = 1 / similarity[0], -similarity[1] / similarity[0]
     pixels = np.arange((step - 1) / 2, SIZE, step)
-    x = np.add.outer(-slope.imag * pixels + offset.real, slope.real * pixels)
-    y = np.add.outer(slope.real * pixels + offset.imag, slope.imag * pixels)
-    return x.astype(np.float32), y.astype(np.float32)
+    along_x, along_y = (pixels * slope.real).astype(np.float32), (pixels * slope.imag).astype(np.float32)
+    x = np.add.outer(np.float32(offset.real) - along_y, along_x)
+    return x, np.add.outer(along_x + np.float32(offset.imag), along_y)
 
 
 def _double(field: np.ndarray) -> np.ndarray:
@@ -105,7 +113,7 @@ def _march(
     depth = depth.copy()
     least = np.full_like(depth, 99.0)
     far, spread, map_a, map_b = (np.empty_like(depth) for _ in range(4))
-    for step in (*steps, 0.0):
+    for step in steps:
         np.multiply(depth, depth, out=far)
         far += across
         np.sqrt(far, out=far)
@@ -124,12 +132,11 @@ def _march(
             place += middle
         gap = far - cv2.remap(radius, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         np.minimum(least, gap, out=least)
-        if step:
+        if step:  # a last look without a step
             # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
-            far /= np.maximum(depth, 1)
-            np.minimum(far, 1.7, out=far)
-            gap *= far
+            far /= np.clip(depth, 1, _FAR)
+            gap *= np.clip(far, 0, 1.7)
             gap *= step
             depth -= gap
-            np.maximum(depth, -12, out=depth)
+            np.clip(depth, -12, _FAR, out=depth)
     return depth, least, map_a, map_b

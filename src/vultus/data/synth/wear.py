@@ -58,7 +58,7 @@ def cover(image: np.ndarray, skin: np.ndarray, c: Conditions, rng: np.random.Gen
         cv2.circle(top, _point(base + [0, 14]), 22 << _SHIFT, _color(color * 0.9), -1, cv2.LINE_AA, _SHIFT)
     elif c.cover == 2:  # a scarf or a mask up to the mouth or the nose
         edge = rng.uniform(78, 104)
-        color = rng.uniform(15, 235, 3)
+        color = rng.uniform(25, 225) * rng.uniform(0.6, 1, 3)
         x = np.linspace(-4, 116, 13)
         rim = np.stack([x, edge + rng.uniform(-7, 7) * np.cos(x / 36) + rng.uniform(-1, 1, 13)], axis=1)
         for drop in range(4):
@@ -66,23 +66,30 @@ def cover(image: np.ndarray, skin: np.ndarray, c: Conditions, rng: np.random.Gen
             cv2.fillPoly(
                 top, [_fixed(points)], _color(color * (1 - 0.1 * (drop % 2) - 0.05 * drop)), cv2.LINE_AA, _SHIFT
             )
-    elif c.cover == 3:  # something held, standing or hanging in front: a microphone, a phone, a frame
-        color = rng.uniform(5, 220, 3)
-        center, angle = rng.uniform(8, 104, 2), rng.uniform(0, 180)
-        box = cv2.boxPoints(((center[0], center[1]), (rng.uniform(14, 30), rng.uniform(36, 70)), angle))
-        cv2.fillPoly(top, [_fixed(box)], _color(color), cv2.LINE_AA, _SHIFT)
-        cv2.polylines(top, [_fixed(box)], True, _color(color * 0.6), 2, cv2.LINE_AA, _SHIFT)
-    else:  # a lock of hair across the brow, or a branch
-        color = rng.uniform(10, 190) * np.array([1.0, 0.8, 0.62])
-        start = np.array([rng.uniform(0, 112), -4.0])
-        for _ in range(int(rng.integers(6, 16))):
-            begin = start + [rng.normal() * 4, 0]
-            middle = np.array([start[0] * 0.8 + 56 * 0.2 + rng.normal() * 4, rng.uniform(25, 45)])
-            end = middle + [np.sign(start[0] - 56) * rng.uniform(4, 22), rng.uniform(10, 34)]
-            light = rng.uniform(0.6, 1.2)
-            cv2.polylines(
-                top, [_fixed(_curve(begin, middle, end))], False, _color(color * light), 1, cv2.LINE_AA, _SHIFT
-            )
+    elif c.cover == 3:  # a microphone, or a phone held up
+        grey = rng.uniform(20, 90) * rng.uniform(0.85, 1.0, 3)
+        head = np.array([rng.uniform(20, 92), rng.uniform(84, 106)])
+        foot = head + [rng.uniform(-25, 25), 60]
+        if rng.random() < 0.6:
+            cv2.line(top, _point(head), _point(foot), _color(grey * 0.6), 7, cv2.LINE_AA, _SHIFT)
+            for size, light, lift in ((11, 0.6, 0.0), (9, 0.9, 1.0), (6, 1.25, 2.5), (3, 1.7, 3.5)):
+                place = _point(head - [0.6 * lift, lift])
+                cv2.circle(top, place, size << _SHIFT, _color(grey * light), -1, cv2.LINE_AA, _SHIFT)
+        else:
+            box = cv2.boxPoints(((head[0], head[1]), (24, 46), rng.uniform(-25, 25)))
+            cv2.fillPoly(top, [_fixed(box)], _color(grey * 0.5), cv2.LINE_AA, _SHIFT)
+            cv2.polylines(top, [_fixed(box)], True, _color(grey * 1.5), 1, cv2.LINE_AA, _SHIFT)
+    else:  # a lock of hair across the brow
+        color = rng.uniform(10, 170) * np.array([1.0, 0.8, 0.62])
+        start = np.array([rng.uniform(5, 107), -4.0])
+        sweep = rng.uniform(-26, 26)
+        for _ in range(int(rng.integers(14, 30))):
+            begin = start + [rng.normal() * 6, 0]
+            middle = begin + [0.3 * sweep + 2 * rng.normal(), rng.uniform(24, 34)]
+            end = middle + [0.8 * sweep + 2 * rng.normal(), rng.uniform(8, 26)]
+            light = _color(color * rng.uniform(0.7, 1.2))
+            cv2.polylines(top, [_fixed(_curve(begin, middle, end))], False, light, 2, cv2.LINE_AA, _SHIFT)
+        return cv2.addWeighted(top, 0.8, image, 0.2, 0)
     return top
 
 

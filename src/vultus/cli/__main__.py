@@ -1,0 +1,5 @@
+"""`python -m vultus.cli`."""
+
+from vultus.cli.app import main
+
+main()

@@ -1,0 +1,184 @@
+"""Datasets on disk: building, views, splits, resuming."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from vultus.data import CropWriter, FaceDataset, build_dataset, split_dataset
+from vultus.data.dataset import decode_crop, encode_crop
+from vultus.errors import VultusError
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Aligned crops of five people, one to five images each, and one broken file."""
+    root = tmp_path / "people"
+    random = np.random.default_rng(0)
+    for person in range(5):
+        (root / f"p{person}").mkdir(parents=True)
+        for image in range(person + 1):
+            smooth = cv2.resize(random.integers(0, 256, (7, 7, 3)).astype(np.uint8), (112, 112))
+            Image.fromarray(smooth).save(root / f"p{person}" / f"{image}.png")
+    (root / "p4" / "broken.jpg").write_bytes(b"no picture")
+    return root
+
+
+def test_build_skips_and_lists_what_is_broken(folders: Path, tmp_path: Path) -> None:
+    report = build_dataset(folders, tmp_path / "out", aligned=True, workers=1)
+    assert report.info["images"] == 15 and report.info["identities"] == 5
+    assert report.info["identities_with_two_or_more"] == 4
+    with (tmp_path / "out" / "skipped.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == ["p4/broken.jpg"] and "no" in rows[0]["reason"]
+    data = FaceDataset.open(tmp_path / "out")
+    assert data.identities == [f"p{i}" for i in range(5)]
+    assert data.counts.tolist() == [1, 2, 3, 4, 5]
+    source = np.asarray(Image.open(folders / data.sources[7]))
+    assert np.abs(data.crop(7).astype(int) - source).mean() < 2  # JPEG 95
+    assert data.crops([7, 3]).shape == (2, 112, 112, 3)
+    np.testing.assert_array_equal(data.crops([7, 3])[0], data.crop(7))
+
+
+def test_a_csv_does_the_same(folders: Path, tmp_path: Path) -> None:
+    lines = ["path,identity", *(f"{p.relative_to(folders)},{p.parent.name}" for p in sorted(folders.rglob("*.png")))]
+    (folders / "list.csv").write_text("\n".join(lines))
+    build_dataset(folders, tmp_path / "a", aligned=True, workers=1)
+    build_dataset(folders / "list.csv", tmp_path / "b", aligned=True, workers=1)
+    assert FaceDataset.open(tmp_path / "a").digest == FaceDataset.open(tmp_path / "b").digest
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vultus.data import build
+
+    monkeypatch.setattr(build, "PIECE", 4)
+    cut, calls = build._cut_piece, []
+
+    def failing(piece, **settings):
+        calls.append(len(piece))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return cut(piece, **settings)
+
+    monkeypatch.setattr(build, "_cut_piece", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(folders, tmp_path / "out", aligned=True, workers=1)
+    with pytest.raises(VultusError, match="no vultus dataset"):
+        FaceDataset.open(tmp_path / "out")
+    calls[:] = [0] * 9  # past the failure
+    build_dataset(folders, tmp_path / "out", aligned=True, workers=1)
+    assert calls[9:] == [4, 4]  # the third and the last piece
+    monkeypatch.undo()
+    build_dataset(folders, tmp_path / "whole", aligned=True, workers=1)
+    assert FaceDataset.open(tmp_path / "out").digest == FaceDataset.open(tmp_path / "whole").digest
+
+
+def test_pieces_of_another_plan_are_discarded(tmp_path: Path) -> None:
+    row = {"crop": encode_crop(np.zeros((112, 112, 3), np.uint8)), "identity": "a", "source": "a/1"}
+    row |= {"box": [], "landmarks": [], "detection_score": 1.0}
+    CropWriter(tmp_path / "d", "one").add(0, [row])
+    assert CropWriter(tmp_path / "d", "one").has(0)
+    assert not CropWriter(tmp_path / "d", "two").has(0)
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "loose", "columns", "all broken", "in use"])
+def test_mistakes_are_one_line_and_leave_nothing(case: str, tmp_path: Path, folders: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    if case != "missing":
+        source.mkdir()
+    if case == "loose":
+        Image.new("RGB", (9, 9)).save(source / "1.png")
+    if case == "columns":
+        source = tmp_path / "list.csv"
+        source.write_text("file,name\na,b\n")
+    if case == "all broken":
+        (source / "a").mkdir()
+        (source / "a" / "1.jpg").write_bytes(b"x")
+    if case == "in use":
+        source = folders
+        out.mkdir()
+        (out / "mine.txt").write_text("keep")
+    with pytest.raises(VultusError) as caught:
+        build_dataset(source, out, aligned=True, workers=1)
+    assert "\n" not in str(caught.value)
+    assert not (out / "dataset.json").exists()
+    assert case != "in use" or (out / "mine.txt").read_text() == "keep"
+
+
+def test_splits_share_no_identity_and_leave_the_crops_alone(procedural: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (procedural / "crops").rglob("*")}
+    names = ("train", "val", "calibration", "test")
+    views = {name: FaceDataset.open(procedural / name) for name in names}
+    seen: set[str] = set()
+    for view in views.values():
+        assert not seen & set(view.identities)
+        seen |= set(view.identities)
+        assert sorted(set(view.labels.tolist())) == list(range(len(view.identities)))
+    assert len(seen) == 40
+    rows = np.concatenate([view.rows for view in views.values()])
+    assert len(np.unique(rows)) == 240
+    assert {p: p.stat().st_mtime_ns for p in (procedural / "crops").rglob("*")} == before
+
+
+def test_the_same_seed_gives_the_same_split(folders: Path, tmp_path: Path) -> None:
+    build_dataset(folders, tmp_path / "d", aligned=True, workers=1)
+
+    def rows(seed: int) -> list[int]:
+        split_dataset(tmp_path / "d", {"a": 0.5, "b": 0.5}, seed=seed)
+        return FaceDataset.open(tmp_path / "d" / "a").rows.tolist()
+
+    assert rows(1) == rows(1)
+    assert any(rows(1) != rows(seed) for seed in range(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("fractions", "words"),
+    [
+        ({}, "at least one"),
+        ({"a": 0.9, "b": 0.3}, "more than 1"),
+        ({"a": 0.0}, "above 0"),
+        ({"../a": 0.5}, "letters"),
+        ({"a": 0.9, "b": 0.01}, "none"),
+    ],
+)
+def test_impossible_splits_are_refused(fractions: dict, words: str, folders: Path, tmp_path: Path) -> None:
+    build_dataset(folders, tmp_path / "d", aligned=True, workers=1)
+    with pytest.raises(VultusError, match=words):
+        split_dataset(tmp_path / "d", fractions)
+    assert not (tmp_path / "d" / "splits").exists()
+
+
+def test_an_unknown_split_names_those_there_are(procedural: Path) -> None:
+    with pytest.raises(VultusError, match="calibration, test, train, val"):
+        FaceDataset.open(procedural / "tset")
+
+
+def test_exclusions_leave_every_view(folders: Path, tmp_path: Path) -> None:
+    build_dataset(folders, tmp_path / "d", aligned=True, workers=1)
+    before = FaceDataset.open(tmp_path / "d")
+    (tmp_path / "d" / "exclusions").mkdir()
+    np.save(tmp_path / "d" / "exclusions" / "wrong.npy", np.array([0, 3]))
+    after = FaceDataset.open(tmp_path / "d")
+    assert len(after) == len(before) - 2 and after.identities == before.identities[1:]
+    assert after.digest != before.digest
+
+
+def test_at_most_and_at_least(procedural: Path) -> None:
+    data = FaceDataset.open(procedural / "test")
+    assert data.at_most(2).counts.tolist() == [2] * len(data.identities)
+    assert len(data.at_least(6)) == len(data)
+    with pytest.raises(VultusError, match="7 or more"):
+        data.at_least(7)
+
+
+def test_encoding_keeps_colour_order() -> None:
+    crop = np.zeros((112, 112, 3), np.uint8)
+    crop[:, :] = (220, 40, 10)
+    assert np.abs(decode_crop(encode_crop(crop)).astype(int) - crop).max() < 4
