@@ -12,7 +12,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real photographs and weights beside the checkout; a test that needs them is skipped only where they are absent."""
+    """Real photographs and weights beside the checkout; what needs them is skipped only where they are absent."""
     if not SHARED.is_dir():
         if os.environ.get("VULTUS_REQUIRE_SHARED"):
             pytest.fail(f"{SHARED} is required here and absent")

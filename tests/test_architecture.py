@@ -10,9 +10,20 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vultus"
-ROOMS = (
-    ["zoo", "faces", "losses", "evaluation", "models", "recognizer", "data", "training", "gallery", "workflows", "service", "cli"]
-)  # a room imports only rooms to its left
+ROOMS = [
+    "zoo",
+    "faces",
+    "losses",
+    "evaluation",
+    "models",
+    "recognizer",
+    "data",
+    "training",
+    "gallery",
+    "workflows",
+    "service",
+    "cli",
+]  # a room imports only rooms to its left
 ANYWHERE = {"errors", "terminal"}
 
 

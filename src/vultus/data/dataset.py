@@ -170,7 +170,10 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 def decode_crop(content: bytes) -> np.ndarray:
     """JPEG or PNG bytes of a crop to (H, W, 3) uint8 RGB."""
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    crop = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if crop is None:
+        raise VultusError("a crop of the dataset is damaged; build the dataset again")
+    return crop
 
 
 def encode_crop(crop: np.ndarray) -> bytes:

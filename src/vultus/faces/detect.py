@@ -94,7 +94,8 @@ class Detector:
         found: list[list[np.ndarray]] = [[np.zeros((0, 15), np.float32)] for _ in images]
         for members in groups.values():
             batch = np.stack([padded for _, _, padded in members]).transpose(0, 3, 1, 2).astype(np.float32)
-            outputs = dict(zip(self._outputs, self._session.run(self._outputs, {self._input: batch}), strict=True))
+            results = self._session.run(self._outputs, {self._input: batch})
+            outputs = {name: np.asarray(result) for name, result in zip(self._outputs, results, strict=True)}
             for row, (index, scale, padded) in enumerate(members):
                 candidates = _decode(outputs, row, padded.shape[:2], score_threshold)
                 candidates[:, :14] /= scale

@@ -63,7 +63,7 @@ def to_onnx(network: torch.nn.Module) -> onnx.ModelProto:
             torch.onnx.export(
                 network,
                 (example,),
-                buffer,
+                buffer,  # pyright: ignore[reportArgumentType]
                 dynamo=False,
                 opset_version=18,
                 input_names=["crops"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,14 +93,7 @@ class Recognizer:
         result = np.empty((len(crops), self.contract.dim), np.float32)
         for start in range(0, len(crops), BATCH):
             batch = crops[start : start + BATCH]
-            for offset, crop in enumerate(batch):
-                if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape[2:] != (3,):
-                    found = f"{crop.shape} {crop.dtype}" if isinstance(crop, np.ndarray) else type(crop).__name__
-                    raise ContractError(f"face {start + offset} is no aligned crop (112, 112, 3) uint8 RGB but {found}")
-            fitted = [
-                crop if crop.shape[:2] == (height, width) else _refit(crop, height, width)  # type: ignore[union-attr]
-                for crop in batch
-            ]
+            fitted = [_fitted(crop, height, width, start + offset) for offset, crop in enumerate(batch)]
             pixels = np.stack(fitted).transpose(0, 3, 1, 2).astype(np.float32)
             if self.contract.color == "BGR":
                 pixels = pixels[:, ::-1]
@@ -119,8 +113,13 @@ class Recognizer:
         return result
 
 
-def _refit(crop: np.ndarray, height: int, width: int) -> np.ndarray:
-    """From the 112x112 template to the contract's size: narrower is cut from the middle, otherwise resized."""
+def _fitted(crop: Any, height: int, width: int, number: int) -> np.ndarray:
+    """The crop at the contract's size: narrower than the template is cut from the middle, otherwise resized."""
+    if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape[2:] != (3,):
+        found = f"{crop.shape} {crop.dtype}" if isinstance(crop, np.ndarray) else type(crop).__name__
+        raise ContractError(f"face {number} is no aligned crop (112, 112, 3) uint8 RGB but {found}")
+    if crop.shape[:2] == (height, width):
+        return crop
     if crop.shape[0] == height and crop.shape[1] > width:
         left = (crop.shape[1] - width) // 2
         return crop[:, left : left + width]

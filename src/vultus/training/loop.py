@@ -130,6 +130,7 @@ class _Trainer:
                     self.seconds = before + time.monotonic() - started
                     bar.advance(loss, images)
                     if self.step % log_every == 0 or self.step == self.steps:
+                        bar.total(self._keep_time())
                         _check_finite(loss, self.step, self.run.path)
                         speed = images * (self.step - last_log) / max(1e-9, time.monotonic() - since)
                         epoch = (self.step - 1) // self.steps_per_epoch
@@ -239,6 +240,17 @@ class _Trainer:
         # decoding beside the network and validation cost a little more than the bare step
         return 1.1 * sorted(times[2:])[3] * self.recipe.training.accumulate
 
+    def _keep_time(self) -> int:
+        """Optimiser steps of the run; fewer than planned where a run by `minutes` turned out slower than measured.
+
+        Only the number of steps shrinks: the learning rate still runs through its whole schedule.
+        """
+        minutes = self.recipe.training.minutes
+        if minutes is not None and self.step >= 10:
+            left = minutes * 60 - self.seconds
+            self.steps = min(self.steps, self.step + max(0, int(left * self.step / self.seconds)))
+        return self.steps
+
     def _validate(self, metrics: MetricsWriter) -> None:
         if self.validation is None:
             return
@@ -265,6 +277,7 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "step": self.step,
+            "steps": self.steps,
             "seconds": self.seconds,
             "best": self.best,
         }
@@ -280,7 +293,8 @@ class _Trainer:
             self.loss.load_state_dict(state["loss"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
-            self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
+            self.step, self.steps = int(state["step"]), int(state["steps"])
+            self.seconds, self.best = float(state["seconds"]), float(state["best"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise VultusError(
                 f"{self.run.checkpoint()} does not fit its recipe ({str(error).splitlines()[0]})"

@@ -90,7 +90,8 @@ class TrainingSection(_Section):
     epochs: int | None = Field(None, ge=1)
     """Passes over the training data. Give this or `minutes`; 20 if neither."""
     minutes: float | None = Field(None, gt=0)
-    """Length by time instead: a few measured steps decide the number of steps, which the run then keeps."""
+    """Length by time instead: a few measured steps plan the number of steps; a run that turns out slower gets fewer.
+    How many fit depends on the machine, so such a run cannot be repeated step for step; `epochs` can."""
     batch_size: int = Field(128, ge=2)
     """Crops a step of the network; with accumulate=k the optimiser sees k times as many."""
     accumulate: int = Field(1, ge=1)
@@ -117,12 +118,12 @@ class Recipe(_Section):
     run: str
     """The run directory to make."""
     data: DataSection
-    augment: AugmentSection = AugmentSection()
-    model: ModelSection = ModelSection()
-    loss: LossSection = LossSection()
-    optimizer: OptimizerSection = OptimizerSection()
-    schedule: ScheduleSection = ScheduleSection()
-    training: TrainingSection = TrainingSection()
+    augment: AugmentSection = Field(default_factory=lambda: AugmentSection.model_validate({}))
+    model: ModelSection = Field(default_factory=lambda: ModelSection.model_validate({}))
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+    optimizer: OptimizerSection = Field(default_factory=lambda: OptimizerSection.model_validate({}))
+    schedule: ScheduleSection = Field(default_factory=lambda: ScheduleSection.model_validate({}))
+    training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
 
     @field_validator("run")
     @classmethod

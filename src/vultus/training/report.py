@@ -50,6 +50,9 @@ class _Bar:
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress, self._task, self._loss = progress, task, float("nan")
 
+    def total(self, steps: int) -> None:
+        self._progress.update(self._task, total=steps)
+
     def advance(self, loss: float, images: int) -> None:
         self._loss = loss if self._loss != self._loss else 0.95 * self._loss + 0.05 * loss
         speed = self._progress.tasks[0].speed or 0.0

@@ -88,7 +88,7 @@ class MetricsWriter:
 
         kept = [row for row in run.rows() if int(row["step"]) <= step] if step else []
         self._file = run.metrics.open("w", newline="")
-        self._csv = csv.DictWriter(self._file, COLUMNS, restval="")
+        self._csv: csv.DictWriter[str] = csv.DictWriter(self._file, list(COLUMNS), restval="")
         self._csv.writeheader()
         self._csv.writerows(kept)
         self._board = SummaryWriter(str(run.path / "events"), purge_step=step + 1 if step else None)
@@ -138,7 +138,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise VultusError(f"{path} does not exist; the run has not reached its first checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        state["model"], state["step"]
+        if not {"model", "step"} <= set(state):
+            raise KeyError("no weights in it")
         return state
     except Exception as error:
         raise VultusError(

@@ -11,10 +11,10 @@ import numpy as np
 
 from vultus.data import FaceDataset, build_dataset, split_dataset
 from vultus.errors import CalibrationError, VultusError
-from vultus.evaluation import Verification, verify_all_pairs
-from vultus.evaluation.baselines import WhitenedPCA, mean_colour
+from vultus.evaluation import Verification
 from vultus.gallery import Decision, Gallery
 from vultus.recognizer import Recognizer, load_recognizer
+from vultus.workflows.baselines import baselines
 from vultus.workflows.embedder import open_embedder
 from vultus.workflows.evaluate import Evaluation, evaluate
 from vultus.workflows.export import export
@@ -85,7 +85,7 @@ def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> De
     with steps("evidence on people never trained on"):
         evaluation = evaluate(run, data / "test")
         assert isinstance(evaluation, Evaluation)
-        others = _baselines(data, run)
+        others = baselines(run, FaceDataset.open(data / "train"), FaceDataset.open(data / "test"))
     with steps("model file with thresholds"):
         model = out / "recognizer.onnx"
         export(run, model, calibrate_data=data / "calibration", name="demo")
@@ -144,26 +144,6 @@ def _train(data: Path, run: Path, minutes: float, seed: int, procedural: bool) -
         "the demo's recipe",
     )
     return train(recipe).path
-
-
-def _baselines(data: Path, run: Path) -> dict[str, Verification]:
-    """What knows nothing about faces, on the same test crops: a figure means little without them."""
-    import torch
-
-    from vultus.models import create_model
-    from vultus.training import embed_crops, open_run
-
-    train, test = FaceDataset.open(data / "train"), FaceDataset.open(data / "test")
-    crops, section = test.crops(), open_run(run).recipe.model
-    torch.manual_seed(0)
-    untrained = create_model(section.name, section.embedding_dim, **section.options)
-    few = np.random.default_rng(0).permutation(len(train))[:4000]
-    rows = {
-        "whitened PCA-128 of pixels": WhitenedPCA(128).fit(train.crops(np.sort(few))).transform(crops),
-        "the same network, untrained": embed_crops(untrained, crops),
-        "mean colour of the crop": mean_colour(crops),
-    }
-    return {name: verify_all_pairs(embeddings, test.labels) for name, embeddings in rows.items()}
 
 
 def _search(

@@ -96,7 +96,7 @@ def express(head: Head, c: Conditions) -> Moment:
 def _fields(head: Head, c: Conditions) -> list[np.ndarray]:
     """The three fields of `muscles` for this expression, at every texel of the face."""
     effort = np.array([c.smile, c.brow, c.frown], np.float32)
-    coarse = np.einsum("e,efhw->fhw", effort, head.muscles)
+    coarse = (effort @ head.muscles.reshape(3, -1)).reshape(head.muscles.shape[1:])
     size = (len(_ACROSS), len(_DOWN))
     return [cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in coarse]
 

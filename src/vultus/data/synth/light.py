@@ -36,7 +36,7 @@ def shade(view: View, albedo: np.ndarray, gloss: np.ndarray, c: Conditions) -> n
     colors = np.stack([c.key_color * (1 - _SOFT), c.key_color * _SOFT, c.ambient, c.fill_color], axis=1)
     image = (colors.astype(np.float32) @ lights.reshape(4, -1)).reshape(albedo.shape)
     image *= albedo
-    image += (gloss * lit * _shine(slope_x, slope_y, nz, key)) * c.key_color.astype(np.float32)[:, None, None]
+    image += gloss * lit * _shine(slope_x, slope_y, nz, key) * float(c.key_color[1])
     return image
 
 
@@ -44,7 +44,7 @@ def _shine(slope_x: np.ndarray, slope_y: np.ndarray, nz: np.ndarray, key: list[f
     """Blinn's highlight, a broad and a narrow lobe."""
     half = np.array([key[0], key[1], key[2] + 1])
     x, y, z = (half / np.linalg.norm(half)).tolist()
-    shine = np.clip((z - slope_x * x - slope_y * y) * nz, 0, 1)
+    shine = np.clip((z - slope_x * x - slope_y * y) * nz, 0.05, 1)  # above 0: denormal numbers are slow
     for _ in range(3):
         shine *= shine
     return (0.35 + shine * shine) * shine
@@ -59,9 +59,12 @@ def _shadow(depth: np.ndarray, key: list[float], pixel: float) -> np.ndarray:
     padded = cv2.copyMakeBorder(half, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_REPLICATE)
     rise = key[2] / flat * 2 * pixel
     worst = np.full_like(half, -9.0)
-    for distance in (1.5, 3.0, 5.5, 9.0, 13.0):
+    for distance in (2.0, 4.0, 7.5, 12.0):
         dx, dy = round(key[0] / flat * distance), round(key[1] / flat * distance)
         there = padded[_PAD + dy : _PAD + dy + SIZE // 2, _PAD + dx : _PAD + dx + SIZE // 2]
-        np.maximum(worst, (there - half - rise * distance) * (3.0 / (1.0 + 0.35 * distance)), out=worst)
+        higher = there - half
+        higher -= rise * distance
+        higher *= 3.0 / (1.0 + 0.35 * distance)
+        np.maximum(worst, higher, out=worst)
     dark = cv2.GaussianBlur(np.clip(worst * 0.4, 0, 1), (3, 3), 0.8)
     return 0.85 * cv2.resize(dark, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)

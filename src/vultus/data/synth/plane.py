@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-TEXELS = 192  # side of every map of the plane
+TEXELS = 176  # side of every map of the plane
 HALF = 86.0  # the plane spans [-HALF, HALF] in a and b: up to 112 degrees from the front
 RADIUS = 52.0  # of the projection: makes a unit of the plane a pixel of a crop
 DENSITY = TEXELS / (2 * HALF)

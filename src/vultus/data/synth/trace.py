@@ -69,11 +69,13 @@ def look(radius: np.ndarray, turn: np.ndarray, similarity: tuple[complex, comple
     small = cv2.resize(radius, (side, side), interpolation=cv2.INTER_AREA)
     x, y = _rays(similarity, 2)
     start = _meet_hull(inverse, x, y)
-    depth, least, _, _ = _march(small, inverse, x, y, start, (0.9, 0.9, 0.85, 0.8, 0.75))
+    depth, least, _, _ = _march(small, inverse, x, y, start, (0.9, 0.9, 0.85, 0.8, 0.8), stretch=True)
     x, y = _rays(similarity, 1)
-    depth, nearest, map_a, map_b = _march(radius, inverse, x, y, _double(depth), (0.72, 0.0))
+    depth, nearest, map_a, map_b = _march(radius, inverse, x, y, _double(depth), (0.8, 0.0), stretch=False)
     # A ray that once dipped below the surface has hit, even where it bounces at a step of the surface.
     nearest = np.minimum(nearest, _double(least) + 0.6)
+    # One still far in front of the silhouette is only slow: it grazes a nose.
+    nearest -= np.clip((depth - 14) * 0.2, 0, 9)
     alpha = np.clip(1.3 - nearest * (0.8 * abs(similarity[0])), 0, 1)
     return View(map_a, map_b, x, y, depth, alpha, turn, similarity)
 
@@ -101,7 +103,14 @@ def _double(field: np.ndarray) -> np.ndarray:
 
 
 def _march(
-    radius: np.ndarray, inverse: np.ndarray, x: np.ndarray, y: np.ndarray, depth: np.ndarray, steps: tuple[float, ...]
+    radius: np.ndarray,
+    inverse: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    depth: np.ndarray,
+    steps: tuple[float, ...],
+    *,
+    stretch: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """March from `depth`; returns the depth, the least distance to the surface, and the places on the plane."""
     ax, ay, az = (inverse[k, 0] * x + inverse[k, 1] * y for k in range(3))
@@ -133,10 +142,11 @@ def _march(
         gap = far - cv2.remap(radius, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         np.minimum(least, gap, out=least)
         if step:  # a last look without a step
-            # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
-            far /= np.clip(depth, 1, _FAR)
-            gap *= np.clip(far, 0, 1.7)
             gap *= step
+            if stretch:
+                # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
+                far /= np.clip(depth, 1, _FAR)
+                gap *= np.clip(far, 0, 1.7)
             depth -= gap
             np.clip(depth, -12, _FAR, out=depth)
     return depth, least, map_a, map_b
