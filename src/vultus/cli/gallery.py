@@ -42,7 +42,7 @@ def identify(
 ) -> None:
     """Say of every face who it is, or that nobody enrolled is like it."""
     from vultus.errors import VultusError
-    from vultus.gallery import Gallery
+    from vultus.gallery import Gallery, explain
     from vultus.workflows.identify import identify_photographs
 
     if draw is not None and len(images) != 1:
@@ -60,8 +60,7 @@ def identify(
             rows.append((number, decision.kind.value, decision.label, nearest, f"{item.face.score:.2f}"))
         table(str(path), ("face", "decision", "who", "nearest", "detector"), rows, [] if rows else ["no face found"])
     if threshold is not None:
-        typer.echo(f"threshold: {threshold}")
-        typer.echo("The FPIR is a cautious estimate, 1 - (1 - FMR)^templates.")
+        typer.echo(f"threshold: {explain(threshold)}")
     for path, reason in skipped:
         typer.echo(f"skipped {path}: {reason}", err=True)
     if draw is not None and results:
@@ -82,7 +81,7 @@ def verify(
 
     with Gallery.open(gallery, models_dir=models_dir, create=False) as people:
         result = people.verify(name, image, fmr=fmr, select=select)
-    typer.echo(f"{'match' if result.match else 'no match'}: {name} with score {result.score:.4f}")
+    typer.echo(str(result))
     typer.echo(f"threshold: {result.threshold}")
     raise typer.Exit(0 if result.match else 1)
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from vultus.errors import VultusError
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
-"""ITU-R BT.601 luma of RGB."""
+_TO_GREY = np.tile(np.array([0.299, 0.587, 0.114], np.float32), (3, 1))
+"""Each channel becomes the luma of ITU-R BT.601."""
+_KEEP = np.eye(3, dtype=np.float32)
+_LEVELS = np.arange(256, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ class Augmentation:
         if draw[3] < self.low_resolution:
             crop = _low_resolution(crop, random)
         if draw[4] < self.blur:
-            crop = cv2.GaussianBlur(crop, (0, 0), float(random.uniform(0.4, 2.0)))
+            crop = _blur(crop, float(random.uniform(0.4, 2.0)))
         if draw[5] < self.color:
             crop = _color(crop, random)
         if draw[6] < self.grey:
-            crop = cv2.transform(crop, np.tile(_GREY, (3, 1)))
+            crop = cv2.transform(crop, _TO_GREY)
         if draw[7] < self.erase:
             crop = _erase(crop, random)
         return crop
@@ -80,6 +82,11 @@ def _crop(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return cv2.resize(crop[top : top + h, left : left + w], (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def _blur(crop: np.ndarray, sigma: float) -> np.ndarray:
+    side = 2 * int(2 * sigma + 0.5) + 1  # two sigma to each side; the rest is below what a grey level shows
+    return cv2.GaussianBlur(crop, (max(3, side),) * 2, sigma)
+
+
 def _low_resolution(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     height, width = crop.shape[:2]
     side = random.uniform(0.2, 1.0)
@@ -92,11 +99,12 @@ def _low_resolution(crop: np.ndarray, random: np.random.Generator) -> np.ndarray
 
 def _color(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     brightness, contrast, saturation = random.uniform(0.6, 1.4, 3)
-    levels = np.arange(256, dtype=np.float32) * brightness
-    mean = float(crop.mean()) * brightness
-    table = np.clip((levels - mean) * contrast + mean, 0, 255).astype(np.uint8)
-    mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * np.tile(_GREY, (3, 1))
-    return cv2.transform(cv2.LUT(crop, table), mix.astype(np.float32))
+    mean = sum(cv2.mean(crop)[:3]) / 3
+    table = cv2.convertScaleAbs(  # saturates at 255; a level below 0 is at most a few dark pixels and is clipped first
+        np.maximum(_LEVELS * (brightness * contrast) + mean * brightness * (1 - contrast), 0)
+    )
+    mix = np.float32(saturation) * _KEEP + np.float32(1 - saturation) * _TO_GREY
+    return cv2.transform(cv2.LUT(crop, table.reshape(-1)), mix)
 
 
 def _erase(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:

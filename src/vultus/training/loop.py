@@ -6,6 +6,7 @@ optimiser, random state and step. So an interrupted and resumed run gives the sa
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,7 +187,7 @@ class _Trainer:
 
         def numbers():
             # an epoch whose batches do not fill the last accumulation leaves them out
-            for step in range(self.step, self.steps):
+            for step in itertools.count(self.step):  # a run by minutes does not know its end
                 epoch, within = divmod(step, self.steps_per_epoch)
                 for micro in range(accumulate):
                     yield epoch * per_epoch + (within * accumulate + micro) % per_epoch
@@ -241,14 +242,13 @@ class _Trainer:
         return 1.1 * sorted(times[2:])[3] * self.recipe.training.accumulate
 
     def _keep_time(self) -> int:
-        """Optimiser steps of the run; fewer than planned where a run by `minutes` turned out slower than measured.
-
-        Only the number of steps shrinks: the learning rate still runs through its whole schedule.
+        """Optimiser steps of the run. A run by `minutes` plans them anew from its own pace, so that the learning rate
+        goes through its whole schedule in the time given.
         """
         minutes = self.recipe.training.minutes
         if minutes is not None and self.step >= 10:
             left = minutes * 60 - self.seconds
-            self.steps = min(self.steps, self.step + max(0, int(left * self.step / self.seconds)))
+            self.steps = self.step + max(0, int(left * self.step / self.seconds))
         return self.steps
 
     def _validate(self, metrics: MetricsWriter) -> None:
