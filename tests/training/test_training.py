@@ -197,7 +197,7 @@ def test_schedules_rise_then_fall(name: str) -> None:
         ("optimiser.lr=1", "did you mean optimizer"),
         ("optimizer.lr=fast", "optimizer.lr"),
         ("optimizer.lr=-1", "greater than 0"),
-        ("training.minutes=3", "epochs or minutes"),
+        ("training.epochs=3", "epochs or minutes"),
         ("schedule.power=3", "no effect"),
         ("nonsense", "key=value"),
         ("model.name=iresnet51", "iresnet50"),

@@ -6,7 +6,6 @@ optimiser, random state and step. So an interrupted and resumed run gives the sa
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +15,23 @@ from vultus.data import Augmentation, Batches, FaceDataset
 from vultus.errors import VultusError
 from vultus.losses import create_loss
 from vultus.models import create_model
-from vultus.training.embed import normalise
-from vultus.training.interrupt import Interruption, ignore_interrupt
+from vultus.training.interrupt import Interruption
 from vultus.training.recipe import Recipe, load_recipe
 from vultus.training.report import Reporter
 from vultus.training.run import MetricsWriter, Run, check_free, now, open_run
 from vultus.training.schedule import learning_rate, make_optimizer
+from vultus.training.setup import Trainee, make_fabric, make_loader
 from vultus.training.validation import Validation, validation_split
 
 if TYPE_CHECKING:
     import torch
-    from lightning_fabric import Fabric
 
 SAVE_SECONDS = 300.0
 """A killed run loses no more than this (and the time between two validations)."""
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PLAN = 1000
+"""Steps that a run by minutes assumes until its pace is known."""
+VALIDATIONS = 50
+"""At most about this many in a run: short epochs are not worth one each."""
 
 
 def train(
@@ -62,7 +63,7 @@ class _Trainer:
         import torch
 
         self.recipe, self.reporter = recipe, reporter
-        self.fabric = _fabric(recipe)
+        self.fabric = make_fabric(recipe.training)
         torch.manual_seed(recipe.training.seed)
         data = FaceDataset.open(recipe.data.train).at_least(recipe.data.min_images)
         if len(data.identities) < 2:
@@ -109,18 +110,20 @@ class _Trainer:
         if settings.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
-        self.trainee, self.optimizer = self.fabric.setup(_trainee(forward, self.loss), self.optimizer)
+        self.trainee, self.optimizer = self.fabric.setup(Trainee(forward, self.loss), self.optimizer)
         self.trainee.train()
 
     def fit(self) -> Run:
         import torch
 
-        every = self.recipe.training.evaluate_every or self.steps_per_epoch
+        every = self.recipe.training.evaluate_every or self.steps_per_epoch * -(
+            -self.steps // (VALIDATIONS * self.steps_per_epoch)
+        )
         log_every = max(1, min(20, self.steps // 200))
         started = saved = time.monotonic()
         before = self.seconds
         metrics = MetricsWriter(self.run, self.step)
-        loader = self._loader()
+        loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
         last_log, since = self.step, started
         try:
             with Interruption() as interruption, self.reporter.bar(self.steps, self.step) as bar:
@@ -147,6 +150,7 @@ class _Trainer:
                         raise KeyboardInterrupt
                     if self.step % log_every == 0:
                         last_log, since = self.step, time.monotonic()
+            self.run.record(steps=self.step)
         finally:
             metrics.close()
             del loader
@@ -178,68 +182,10 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return total, norm, rate, images
 
-    def _loader(self):
-        import torch
-        from torch.utils.data import DataLoader
-
-        accumulate, workers = self.recipe.training.accumulate, self.recipe.training.workers
-        per_epoch = self.batches.per_epoch
-
-        def numbers():
-            # an epoch whose batches do not fill the last accumulation leaves them out
-            for step in itertools.count(self.step):  # a run by minutes does not know its end
-                epoch, within = divmod(step, self.steps_per_epoch)
-                for micro in range(accumulate):
-                    yield epoch * per_epoch + (within * accumulate + micro) % per_epoch
-
-        class _Numbers(torch.utils.data.Sampler):
-            def __iter__(self):  # a fresh walk from where the run stands
-                return numbers()
-
-        return DataLoader(
-            self.batches,  # type: ignore[arg-type]
-            batch_size=None,
-            sampler=_Numbers(),
-            num_workers=workers,
-            worker_init_fn=ignore_interrupt if workers else None,
-            prefetch_factor=4 if workers else None,
-            generator=torch.Generator(),  # its own: the loader must not draw from the run's random state
-            collate_fn=None,
-        )
-
     def _length(self) -> int:
-        """Optimiser steps of the run."""
+        """Optimiser steps planned; a run by minutes corrects its plan from the tenth step on (`_keep_time`)."""
         settings = self.recipe.training
-        if settings.minutes is None:
-            return (settings.epochs or 20) * self.steps_per_epoch
-        return max(10, int(settings.minutes * 60 / self._seconds_per_step()))
-
-    def _seconds_per_step(self) -> float:
-        """Measured on copies of the network and the centres, so that the run itself starts untouched."""
-        import copy
-
-        import torch
-
-        state = torch.get_rng_state()
-        network, loss = copy.deepcopy(self.network), copy.deepcopy(self.loss)
-        if self.recipe.training.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        optimizer = make_optimizer([network, loss], self.recipe.optimizer)
-        trainee, optimizer = self.fabric.setup(_trainee(network, loss), optimizer)
-        trainee.train()
-        times = []
-        for number in range(8):
-            crops, labels = (torch.from_numpy(array) for array in self.batches[number % self.batches.per_epoch])
-            started = time.monotonic()
-            self.fabric.backward(trainee(self.fabric.to_device(crops), self.fabric.to_device(labels)))
-            optimizer.step()
-            optimizer.zero_grad()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            times.append(time.monotonic() - started)
-        torch.set_rng_state(state)
-        # decoding beside the network and validation cost a little more than the bare step
-        return 1.1 * sorted(times[2:])[3] * self.recipe.training.accumulate
+        return PLAN if settings.minutes is not None else (settings.epochs or 20) * self.steps_per_epoch
 
     def _keep_time(self) -> int:
         """Optimiser steps of the run. A run by `minutes` plans them anew from its own pace, so that the learning rate
@@ -301,36 +247,6 @@ class _Trainer:
             ) from None
         if self.step >= self.steps:
             raise VultusError(f"{self.run.path} has finished its {self.steps} steps; there is nothing to resume")
-
-
-def _trainee(network: torch.nn.Module, loss: torch.nn.Module) -> torch.nn.Module:
-    """Network and loss as one module, so that one `fabric.setup` serves both."""
-    import torch
-
-    class Trainee(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network, self.loss = network, loss
-
-        def forward(self, crops: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return self.loss(self.network(normalise(crops)), labels)
-
-    return Trainee()
-
-
-def _fabric(recipe: Recipe) -> Fabric:
-    import torch
-    from lightning_fabric import Fabric
-
-    settings = recipe.training
-    cuda = torch.cuda.is_available() and settings.accelerator != "cpu"
-    if settings.accelerator == "gpu" and not cuda:
-        raise VultusError("training.accelerator=gpu, but torch sees no GPU here; use auto or cpu")
-    if settings.precision == "fp16" and not cuda:
-        raise VultusError(
-            "training.precision=fp16 needs a GPU (on a CPU it would silently become bf16); use fp32 or bf16"
-        )
-    return Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=PRECISIONS[settings.precision])  # type: ignore[arg-type]
 
 
 def _check_finite(loss: float, step: int, path: Path) -> None:

@@ -90,8 +90,8 @@ class TrainingSection(_Section):
     epochs: int | None = Field(None, ge=1)
     """Passes over the training data. Give this or `minutes`; 20 if neither."""
     minutes: float | None = Field(None, gt=0)
-    """Length by time instead: the number of steps follows from the machine's pace, so such a run cannot be repeated step
-    for step; one by `epochs` can."""
+    """Length by time instead: the number of steps follows from the machine's pace, so such a run cannot be repeated
+    step for step; one by `epochs` can."""
     batch_size: int = Field(128, ge=2)
     """Crops a step of the network; with accumulate=k the optimiser sees k times as many."""
     accumulate: int = Field(1, ge=1)

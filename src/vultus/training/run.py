@@ -57,8 +57,9 @@ class Run:
             "python": platform.python_version(),
         }
         (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
-        _write(path / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
-        return cls(path, recipe, facts)
+        run = cls(path, recipe, facts)
+        run.record()
+        return run
 
     def save(self, state: dict[str, Any], which: str = "last") -> None:
         """Write a checkpoint whole or not at all."""
@@ -71,6 +72,11 @@ class Run:
     def load(self, which: str = "last") -> dict[str, Any]:
         """Read a checkpoint; tensors only, nothing in it can execute."""
         return load_checkpoint(self.checkpoint(which))
+
+    def record(self, **facts: Any) -> None:
+        """Add to run.json what became known later."""
+        self.facts |= facts
+        _write(self.path / "run.json", (json.dumps(self.facts, indent=2) + "\n").encode())
 
     def rows(self) -> list[dict[str, str]]:
         """metrics.csv, a dictionary a row."""

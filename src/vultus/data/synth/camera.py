@@ -14,17 +14,19 @@ _PIVOT = 118.0  # the display value that contrast leaves alone
 
 
 def develop(light: np.ndarray, c: Conditions) -> np.ndarray:
-    """Linear RGB (3, SIZE, SIZE) to display-referred float32 (SIZE, SIZE, 3) in 0..255."""
-    metered = float(light[:, 24:100:4, 22:90:4].mean()) + 1e-3
-    gain = (_TARGET / metered) ** 0.8 * c.exposure * c.balance
-    image = light * gain.astype(np.float32)[:, None, None]
-    shoulder = image * 0.22 + 1  # highlights roll off
-    np.sqrt(image, out=image)
-    image /= shoulder
-    grey = (1 - c.saturation) * np.array([[0.3, 0.59, 0.11]])
-    mix = 1.18 * 255 * c.contrast * (c.saturation * np.eye(3) + grey)
-    offset = np.full((3, 1), _PIVOT * (1 - c.contrast))
-    return cv2.transform(cv2.merge(list(image)), np.hstack([mix, offset]))
+    """Linear RGB (3, SIZE, SIZE), used up, to display-referred float32 (SIZE, SIZE, 3) in 0..255."""
+    spot = light[:, 24:100:4, 22:90:4]
+    metered = float(spot.sum()) / spot.size + 1e-3
+    gain = (_TARGET / metered) ** 0.8 * c.exposure
+    channels = []
+    for plate, balance in zip(light, c.balance.tolist(), strict=True):
+        shoulder = cv2.addWeighted(plate, 0.22 * gain * balance, plate, 0.0, 1.0)  # highlights roll off
+        channels.append(cv2.divide(cv2.sqrt(plate, plate), shoulder, plate, (gain * balance) ** 0.5))
+    color, grey = (1.18 * 255 * c.contrast * share for share in (c.saturation, 1 - c.saturation))
+    offset = _PIVOT * (1 - c.contrast)
+    red, green, blue = 0.3 * grey, 0.59 * grey, 0.11 * grey
+    mix = [[red + color, green, blue, offset], [red, green + color, blue, offset], [red, green, blue + color, offset]]
+    return cv2.transform(cv2.merge(channels), np.array(mix))
 
 
 def record(image: np.ndarray, c: Conditions) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections import OrderedDict
 
 import cv2
@@ -76,21 +77,26 @@ def photograph(head: Head, c: Conditions, rng: np.random.Generator) -> np.ndarra
     moment = express(head, c)
     turn = trace.rotation(c.yaw, c.pitch, 0.0)
     points = _landmarks(moment, turn)
-    similarity = trace.align(points, c.scale * np.exp(1j * c.roll), complex(*c.shift))
+    similarity = trace.align(points, cmath.rect(c.scale, c.roll), complex(*c.shift))
     radius = cv2.extractChannel(moment.surface, 3)
     hair = dress(head, c, radius)
     view = trace.look(radius, turn, similarity)
 
     cv2.insertChannel(hair.strands, moment.surface, 3)  # the fourth channel is free now: one look-up sees all
-    *colors, strands = cv2.split(_see(moment.surface, view.map_a, view.map_b))
-    covered = _see(hair.mask, (view.map_a - 0.5) * 0.5, (view.map_b - 0.5) * 0.5)
+    red, green, blue, strands = cv2.split(_see(moment.surface, view.map_a, view.map_b))
+    half_a, half_b = (cv2.addWeighted(places, 0.5, places, 0.0, -0.25) for places in (view.map_a, view.map_b))
+    covered = _see(hair.mask, half_a, half_b)
+    tone = cv2.addWeighted(strands, 1.2, strands, 0.0, 0.35)
     albedo = np.empty((3, trace.SIZE, trace.SIZE), np.float32)
-    tone = strands * 1.2 + 0.35
-    for channel, plate in enumerate(colors):
-        np.multiply(plate, plate, out=albedo[channel])  # the display's gamma, taken as 2
-        albedo[channel] *= _WHITE
-        albedo[channel] += covered * (tone * float(hair.color[channel] / 255) ** 2 - albedo[channel])
-    gloss = covered * (strands * strands * (0.35 * hair.shine) - 0.07) + 0.07
+    for plate, seen, color in zip(albedo, (red, green, blue), hair.color.tolist(), strict=True):
+        cv2.multiply(seen, seen, plate, _WHITE)  # the display's gamma, taken as 2
+        hairs = cv2.addWeighted(tone, (color / 255) ** 2, plate, -1.0, 0.0)
+        hairs *= covered
+        plate += hairs
+    gloss = cv2.multiply(strands, strands, None, 0.35 * hair.shine)
+    gloss -= 0.07
+    gloss *= covered
+    gloss += 0.07
 
     lit = light.shade(view, albedo, gloss, c)
     image = backdrop.backdrop(view, (head.skin / 255) ** 2, head.layout.chin_b, c, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -16,9 +17,12 @@ from vultus.data.synth.space import between
 _STEP = 2  # the layer lives on a grid of half the plane's density
 _A = np.ascontiguousarray(0.5 * (plane.A[::_STEP, ::_STEP] + plane.A[1::_STEP, 1::_STEP]))
 _B = np.ascontiguousarray(_A.T)
-_ABS_A = np.abs(_A)
 _ROW = np.ascontiguousarray(_A[:1])  # one line of the grid along a
 _COLUMN = np.ascontiguousarray(_B[:, :1])  # and one along b
+_ABS_ROW = np.abs(_ROW)
+_PEAK = np.exp(-0.5 * ((_ABS_ROW - 24) / 9) ** 2) - 0.55 * np.exp(-0.5 * (_ROW / 9) ** 2)  # and receding corners
+_RISE = 0.55 + 0.45 * smoothstep(-_COLUMN, -20, 50)  # hair is thickest at the top
+_HANG = smoothstep(_COLUMN, -5, 15)
 _CURTAIN = np.clip(47 / np.maximum(np.abs(plane.DIR_X[::_STEP, ::_STEP]), 0.05), 0, 90).astype(np.float32)
 _STUBBLE = np.ascontiguousarray(texture.mottle()[: _A.shape[0], : _A.shape[1]])
 
@@ -41,34 +45,46 @@ def dress(head: Head, c: Conditions, radius: np.ndarray) -> Hair:
     line = between(t["hair_line"], 43.0, 57.0)
     # Above: the hairline with its peak and its receding corners, and what falls over it today.
     recede = between(t["hair_peak"], 5.0, -9.0)
-    top = (
-        0.0055 * _A * _A
-        - line
-        + recede * (np.exp(-0.5 * ((_ABS_A - 24) / 9) ** 2) - 0.55 * np.exp(-0.5 * (_A / 9) ** 2))
-    )
+    top = 0.0055 * _ROW * _ROW - line + recede * _PEAK
     if c.fringe > 2.5:
         lean = 0.35 * c.part / 26
         top = top + c.fringe * np.exp(-0.5 * ((_ROW + 0.8 * c.part) / 30) ** 4) * (1 - lean * _ROW / 25)
     strands = texture.strands(c.hair_style)
-    ragged = 4.5 * (strands[::_STEP, ::_STEP] - 0.5) + 0.5 * _STUBBLE
-    above = top - _COLUMN + ragged
+    ragged, tufts = _locks(c.hair_style)
+    above = top - _COLUMN
     # Beside: temples and sideburns down to where the hair is cut, or falls.
     side = 53.0 + 0.009 * (_COLUMN + 10) ** 2
-    beside = np.minimum(_ABS_A - side, 0.6 * (c.hair_side - _COLUMN)) + ragged
+    beside = np.minimum(_ABS_ROW - side, 0.6 * (c.hair_side - _COLUMN))
     if c.hair_side < 20:  # cut around the ears
-        near = (1.25 * (np.abs(_ROW) - head.layout.ear_a)) ** 2 + (_COLUMN - head.layout.ear_b) ** 2
-        beside = np.minimum(beside, near * 0.055 - 6.6)
-    mask = np.clip(0.35 * np.maximum(above, beside) + 0.5, 0, 1)
+        near = (1.25 * (_ABS_ROW - head.layout.ear_a)) ** 2 + (_COLUMN - head.layout.ear_b) ** 2
+        near *= 0.055
+        near -= 6.6
+        near -= ragged
+        beside = np.minimum(beside, near, out=beside)
+    mask = np.maximum(above, beside, out=above)
+    mask += ragged
+    mask *= 0.35
+    mask += 0.5
+    mask.clip(0, 1, out=mask)
     volume = between(t["hair_thick"], 2.0, 7.5) * c.hair_volume
-    thick = mask * (volume * (0.55 + 0.45 * smoothstep(-_COLUMN, -20, 50)) + 3.0 * (strands[::_STEP, ::_STEP] - 0.4))
+    thick = tufts + volume * _RISE
+    thick *= mask
     radius += _to_plane(cv2.blur(thick, (5, 5)))
     if c.hair_side >= 20:
-        hanging = mask * smoothstep(_COLUMN, -5, 15) * (_CURTAIN + 0.5 * volume)
-        np.maximum(radius, _to_plane(hanging.astype(np.float32)), out=radius)
+        hanging = _CURTAIN + 0.5 * volume
+        hanging *= mask * _HANG
+        cv2.max(radius, _to_plane(hanging), radius)
     color = head.hair if c.dye is None else 0.25 * head.hair + 0.75 * c.dye
     # Thin hair lets the scalp through.
     cover = min(1.0, 0.72 + 0.5 * c.hair_volume * between(t["hair_thick"], 0.2, 1.0))
     return Hair(mask * np.float32(cover), color, strands, 0.5)
+
+
+@cache
+def _locks(style: int) -> tuple[np.ndarray, np.ndarray]:
+    """How strands make the layer's edge ragged and its thickness uneven, on the layer's grid."""
+    strands = texture.strands(style)[::_STEP, ::_STEP]
+    return 4.5 * (strands - 0.5) + 0.5 * _STUBBLE, 3.0 * (strands - 0.4)
 
 
 def _hat(c: Conditions, radius: np.ndarray) -> Hair:

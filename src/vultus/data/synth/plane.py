@@ -68,5 +68,5 @@ class Bumps:
 
 def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 below `low`, 1 above `high`, smooth between."""
-    t = np.clip((values - low) * (1 / (high - low)), 0, 1)
+    t = ((values - low) * (1 / (high - low))).clip(0, 1)
     return t * t * (3 - 2 * t)

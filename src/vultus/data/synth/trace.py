@@ -15,21 +15,17 @@ from vultus.data.synth import plane
 
 SIZE = 112
 # The ArcFace template for 112x112 crops (right eye, left eye, nose, mouth corners), as complex numbers x + iy.
-_TEMPLATE = np.array(
-    [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j, 41.5493 + 92.3655j, 70.7299 + 92.2041j]
-)
+_TEMPLATE = (38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j, 41.5493 + 92.3655j, 70.7299 + 92.2041j)
 _FAR = 82.0
 _HULL = np.array([58.0, 80.0, 70.0], np.float32)  # half axes
 
 
 @dataclass(frozen=True)
 class View:
-    """What the camera sees. Maps are (SIZE, SIZE) float32; `x`, `y`, `depth` in the camera's frame, in head units."""
+    """What the camera sees. Maps are (SIZE, SIZE) float32; `depth` in the camera's frame, in head units."""
 
     map_a: np.ndarray  # texel coordinates for cv2.remap
     map_b: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
     depth: np.ndarray
     alpha: np.ndarray  # how much of the pixel is head
     rotation: np.ndarray  # (3, 3): head frame to camera frame
@@ -40,6 +36,10 @@ class View:
         cam = points @ self.rotation.T
         z = (cam[:, 0] + 1j * cam[:, 1]) * self.similarity[0] + self.similarity[1]
         return np.stack([z.real, z.imag], axis=1)
+
+    def unproject(self, pixels: np.ndarray) -> np.ndarray:
+        """Where pixels x + iy lie on the camera's plane: complex, in head units."""
+        return (pixels - self.similarity[1]) / self.similarity[0]
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -53,7 +53,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 def align(landmarks: np.ndarray, jitter: complex, shift: complex) -> tuple[complex, complex]:
     """The similarity that brings projected landmarks (5, 2) to the template, off by a small factor and a shift."""
-    # Plain Python: numpy's overhead on five numbers is ten times their cost.
+    # Plain Python: numpy's overhead on five numbers is ten times their cost, and its scalars make float64 of arrays.
     places = [complex(x, y) for x, y in landmarks.tolist()]
     center, goal = sum(places) / len(places), sum(_TEMPLATE) / len(_TEMPLATE)
     power = sum(abs(place - center) ** 2 for place in places)
@@ -67,35 +67,57 @@ def look(radius: np.ndarray, turn: np.ndarray, similarity: tuple[complex, comple
     inverse = turn.T.astype(np.float32)
     side = plane.TEXELS // 2
     small = cv2.resize(radius, (side, side), interpolation=cv2.INTER_AREA)
-    x, y = _rays(similarity, 2)
-    start = _meet_hull(inverse, x, y)
-    depth, least, _, _ = _march(small, inverse, x, y, start, (0.9, 0.9, 0.85, 0.8, 0.8), stretch=True)
-    x, y = _rays(similarity, 1)
-    depth, nearest, map_a, map_b = _march(radius, inverse, x, y, _double(depth), (0.8, 0.0), stretch=False)
+    rays = _rays(similarity, inverse, 2)
+    start = _meet_hull(rays)
+    depth, least, _, _ = _march(small, rays, start, (0.9, 0.9, 0.85, 0.8, 0.8), stretch=True)
+    depth, nearest, map_a, map_b = _march(
+        radius, _rays(similarity, inverse, 1), _double(depth), (0.8, 0.0), stretch=False
+    )
     # A ray that once dipped below the surface has hit, even where it bounces at a step of the surface.
-    nearest = np.minimum(nearest, _double(least) + 0.6)
+    least += 0.6
+    cv2.min(nearest, _double(least), nearest)
     # One still far in front of the silhouette is only slow: it grazes a nose.
-    nearest -= np.clip((depth - 14) * 0.2, 0, 9)
-    alpha = np.clip(1.3 - nearest * (0.8 * abs(similarity[0])), 0, 1)
-    return View(map_a, map_b, x, y, depth, alpha, turn, similarity)
+    slow = cv2.addWeighted(depth, 0.2, depth, 0.0, -2.8)
+    nearest -= slow.clip(0, 9, out=slow)
+    alpha = cv2.addWeighted(nearest, -0.8 * abs(similarity[0]), nearest, 0.0, 1.3)
+    return View(map_a, map_b, depth, alpha.clip(0, 1, out=alpha), turn, similarity)
 
 
-def _meet_hull(inverse: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where rays first meet an ellipsoid around head, nose and hair (its middle, for those that miss): depths."""
-    right, down, near = (inverse / _HULL[:, None]).T
-    a, b1, b2 = float(near @ near), float(near @ right), float(near @ down)
-    b = x * b1 + y * b2
-    c = x * x * float(right @ right) + y * (x * float(2 * right @ down) + y * float(down @ down)) - 1
-    return (np.sqrt(np.clip(b * b - a * c, 0, 4)) - b) * (1 / a)
+@dataclass(frozen=True)
+class _Rays:
+    """Parallel rays through a grid of pixels: in the head's frame, at a depth d, one is at (ax, ay, az) + d * toward."""
+
+    ax: np.ndarray
+    ay: np.ndarray
+    az: np.ndarray
+    toward: np.ndarray
+    away: np.ndarray  # distance from the ray through the head's centre
 
 
-def _rays(similarity: tuple[complex, complex], step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the rays of every `step`-th pixel (its block's middle) pierce the camera's plane."""
+def _rays(similarity: tuple[complex, complex], inverse: np.ndarray, step: int) -> _Rays:
+    """The rays of every `step`-th pixel, through its block's middle."""
     slope, offset = 1 / similarity[0], -similarity[1] / similarity[0]
     pixels = np.arange((step - 1) / 2, SIZE, step)
-    along_x, along_y = (pixels * slope.real).astype(np.float32), (pixels * slope.imag).astype(np.float32)
-    x = np.add.outer(np.float32(offset.real) - along_y, along_x)
-    return x, np.add.outer(along_x + np.float32(offset.imag), along_y)
+    # The camera's plane is a linear map of the pixels, so all is a sum of a line across and a line down.
+    across = np.multiply.outer([slope.real, slope.imag], pixels) + [[offset.real], [offset.imag]]
+    down = np.multiply.outer([-slope.imag, slope.real], pixels)
+    plate = inverse[:, :2]
+    across, down = (plate @ across).astype(np.float32), (plate @ down).astype(np.float32)
+    ax, ay, az = across[:, None, :] + down[:, :, None]
+    middle = -offset / slope
+    square = abs(slope) ** 2
+    x, y = square * (pixels - middle.real) ** 2, square * (pixels - middle.imag) ** 2
+    return _Rays(ax, ay, az, inverse[:, 2], cv2.sqrt(np.add.outer(y.astype(np.float32), x.astype(np.float32))))
+
+
+def _meet_hull(rays: _Rays) -> np.ndarray:
+    """Where rays first meet an ellipsoid around head, nose and hair (its middle, for those that miss): depths."""
+    near = rays.toward / _HULL
+    x, y, z = rays.ax * (1 / _HULL[0]), rays.ay * (1 / _HULL[1]), rays.az * (1 / _HULL[2])
+    a = float(near @ near)
+    b = x * near[0] + y * near[1] + z * near[2]
+    c = x * x + y * y + z * z - 1
+    return (np.sqrt((b * b - a * c).clip(0, 4)) - b) * np.float32(1 / a)
 
 
 def _double(field: np.ndarray) -> np.ndarray:
@@ -103,50 +125,36 @@ def _double(field: np.ndarray) -> np.ndarray:
 
 
 def _march(
-    radius: np.ndarray,
-    inverse: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    depth: np.ndarray,
-    steps: tuple[float, ...],
-    *,
-    stretch: bool,
+    radius: np.ndarray, rays: _Rays, depth: np.ndarray, steps: tuple[float, ...], *, stretch: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """March from `depth`; returns the depth, the least distance to the surface, and the places on the plane."""
-    ax, ay, az = (inverse[k, 0] * x + inverse[k, 1] * y for k in range(3))
-    tx, ty, tz = inverse[:, 2].tolist()
-    across = x * x + y * y
+    """March on from `depth`, in place; returns it, the least distance to the surface, and the places on the plane."""
+    tx, ty, tz = rays.toward.tolist()
     density = radius.shape[0] / (2 * plane.HALF)
     middle = radius.shape[0] / 2 - 0.5
     factor = plane.RADIUS * density * 2**0.5
-    depth = depth.copy()
     least = np.full_like(depth, 99.0)
-    far, spread, map_a, map_b = (np.empty_like(depth) for _ in range(4))
+    far, spread, bound, map_a, map_b = (np.empty_like(depth) for _ in range(5))
     for step in steps:
-        np.multiply(depth, depth, out=far)
-        far += across
-        np.sqrt(far, out=far)
+        cv2.magnitude(depth, rays.away, far)
         # sqrt(2 / (1 + z/far)) / far, with the back of the head kept away from the pole
-        np.multiply(depth, tz, out=spread)
-        spread += az
-        spread += far
-        np.maximum(spread, 0.12 * far, out=spread)
+        cv2.addWeighted(depth, tz, far, 1.0, 0.0, spread)
+        spread += rays.az
+        np.multiply(far, 0.12, out=bound)
+        cv2.max(spread, bound, spread)
         spread *= far
-        np.sqrt(spread, out=spread)
+        cv2.sqrt(spread, spread)
         np.divide(factor, spread, out=spread)
-        for slant, part, place in ((tx, ax, map_a), (ty, ay, map_b)):
-            np.multiply(depth, slant, out=place)
-            place += part
+        for slant, part, place in ((tx, rays.ax, map_a), (ty, rays.ay, map_b)):
+            cv2.scaleAdd(depth, slant, part, place)
             place *= spread
             place += middle
         gap = far - cv2.remap(radius, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        np.minimum(least, gap, out=least)
+        cv2.min(least, gap, least)
         if step:  # a last look without a step
-            gap *= step
             if stretch:
                 # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
-                far /= np.clip(depth, 1, _FAR)
-                gap *= np.clip(far, 0, 1.7)
-            depth -= gap
-            np.clip(depth, -12, _FAR, out=depth)
+                far /= depth.clip(1, _FAR, out=bound)
+                gap *= far.clip(0, 1.7, out=far)
+            cv2.scaleAdd(gap, -step, depth, depth)
+            depth.clip(-12, _FAR, out=depth)
     return depth, least, map_a, map_b

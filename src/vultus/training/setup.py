@@ -1,0 +1,70 @@
+"""What a run needs around its loop: precision and device, the module that is trained, the loader that feeds it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader, Sampler
+
+from vultus.data import Batches
+from vultus.errors import VultusError
+from vultus.training.embed import normalise
+from vultus.training.interrupt import ignore_interrupt
+from vultus.training.recipe import TrainingSection
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def make_fabric(settings: TrainingSection) -> Fabric:
+    """Device and precision. Raises `VultusError` where the machine cannot do what the recipe asks."""
+    cuda = torch.cuda.is_available() and settings.accelerator != "cpu"
+    if settings.accelerator == "gpu" and not cuda:
+        raise VultusError("training.accelerator=gpu, but torch sees no GPU here; use auto or cpu")
+    if settings.precision == "fp16" and not cuda:
+        raise VultusError(
+            "training.precision=fp16 needs a GPU (on a CPU it would silently become bf16); use fp32 or bf16"
+        )
+    precision = PRECISIONS[settings.precision]
+    return Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+
+
+class Trainee(torch.nn.Module):
+    """Network and loss as one module, so that one `fabric.setup` serves both."""
+
+    def __init__(self, network: torch.nn.Module, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, crops: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of (B, 112, 112, 3) uint8 crops with (B,) int64 labels."""
+        return self.loss(self.network(normalise(crops)), labels)
+
+
+class _Numbers(Sampler[int]):
+    """Batch numbers from an optimiser step on, without end: a run by minutes does not know its own."""
+
+    def __init__(self, per_epoch: int, steps_per_epoch: int, accumulate: int, first: int) -> None:
+        self._per_epoch, self._steps, self._accumulate, self._first = per_epoch, steps_per_epoch, accumulate, first
+
+    def __iter__(self) -> Iterator[int]:
+        # an epoch whose last batches do not fill an accumulation leaves them out
+        for step in itertools.count(self._first):
+            epoch, within = divmod(step, self._steps)
+            for micro in range(self._accumulate):
+                yield epoch * self._per_epoch + (within * self._accumulate + micro) % self._per_epoch
+
+
+def make_loader(batches: Batches, settings: TrainingSection, steps_per_epoch: int, first: int) -> DataLoader:
+    """Batches from optimiser step `first` on, made by `settings.workers` processes."""
+    return DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=_Numbers(batches.per_epoch, steps_per_epoch, settings.accumulate, first),
+        num_workers=settings.workers,
+        worker_init_fn=ignore_interrupt if settings.workers else None,
+        prefetch_factor=4 if settings.workers else None,
+        generator=torch.Generator(),  # its own: the loader must not draw from the run's random state
+    )
