@@ -1,6 +1,6 @@
 """Was a face learned? A trained run beside whitened PCA on pixels, the untrained network and the mean colour.
 
-    uv run python benchmarks/learned_faces.py RUN DATA [--far 0.01] [--at-least 2] [--out result.json]
+    uv run python benchmarks/learned_faces.py RUN DATA [--far 0.01] [--max-per-identity 10] [--out result.json]
 
 DATA holds the splits `train` (the PCA is fitted there) and `test` (never trained on). Prints TAR at the FAR with 95 %
 intervals and the ratio of the trained network to each, and writes them as JSON.
@@ -15,9 +15,8 @@ from pathlib import Path
 from vultus.data import FaceDataset
 from vultus.terminal import table
 from vultus.training import open_run
-from vultus.workflows import evaluate
+from vultus.workflows import Evaluation, evaluate
 from vultus.workflows.baselines import baselines
-from vultus.workflows.evaluate import Evaluation
 
 
 def main() -> None:
@@ -25,11 +24,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--far", type=float, default=0.01)
+    parser.add_argument("--max-per-identity", type=int, default=10)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
 
-    test = FaceDataset.open(arguments.data / "test")
-    evaluation = evaluate(arguments.run, arguments.data / "test")
+    test = FaceDataset.open(arguments.data / "test").at_most(arguments.max_per_identity)
+    evaluation = evaluate(arguments.run, arguments.data / "test", max_per_identity=arguments.max_per_identity)
     assert isinstance(evaluation, Evaluation)
     named = {
         "trained": evaluation.verification,

@@ -1,8 +1,9 @@
 """Whole jobs: what the command line and the Python interface call."""
 
 from vultus.workflows.embedder import Embedder, open_embedder
-from vultus.workflows.evaluate import Evaluation, PairsEvaluation, evaluate
+from vultus.workflows.evaluate import evaluate
 from vultus.workflows.export import calibrate_on, export
+from vultus.workflows.results import Evaluation, PairsEvaluation
 from vultus.workflows.synthesise import synthesise
 
 __all__ = [

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vultus.data import FaceDataset, build_dataset, split_dataset
 from vultus.errors import CalibrationError, VultusError
-from vultus.evaluation import Verification
-from vultus.gallery import Decision, Gallery
+from vultus.gallery import Gallery
 from vultus.recognizer import Recognizer, load_recognizer
 from vultus.workflows.baselines import baselines
 from vultus.workflows.embedder import open_embedder
-from vultus.workflows.evaluate import Evaluation, evaluate
+from vultus.workflows.evaluate import evaluate
 from vultus.workflows.export import export
+from vultus.workflows.results import DemoResult, Evaluation, Search
 from vultus.workflows.synthesise import synthesise
 
 IDENTITIES, IMAGES = 1600, 12
@@ -29,37 +28,6 @@ LEAST_PEOPLE = 40
 ENROLLED_IMAGES = 3
 FPIRS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """The demo takes the lowest that its calibration supports."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """One probe of the demo and what the gallery said."""
-
-    probe: int
-    """Row of the `people` split."""
-    person: str
-    enrolled: bool
-    decision: Decision
-
-    @property
-    def right(self) -> bool:
-        named = self.decision.person if self.decision.kind == "match" else None
-        return named == (self.person if self.enrolled else None)
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """Everything the table and the report show."""
-
-    folder: Path
-    procedural: bool
-    evaluation: Evaluation
-    others: dict[str, Verification]
-    """Whitened PCA, the untrained network, the mean colour; on the same test split."""
-    recognizer: Recognizer
-    fpir: float | None
-    searches: list[Search]
-    seconds: dict[str, float]
 
 
 def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> DemoResult:

@@ -11,8 +11,8 @@ from vultus.data.dataset import encode_crop
 from vultus.data.synth import contact_sheet
 from vultus.evaluation import OperatingPoint, Verification, figures
 from vultus.evaluation import report as page
-from vultus.workflows.demo import ENROLLED_IMAGES, DemoResult, Search
 from vultus.workflows.evaluation_report import curves, measured
+from vultus.workflows.results import DemoResult, Search
 
 FAR = 1e-2
 WORDS = """A comparison gives a score: the more alike two faces, the higher. A threshold turns the score into yes or no.
@@ -157,7 +157,7 @@ def _decisions(result: DemoResult) -> list[page.Section]:
     threshold = result.searches[0].decision.threshold
     sections: list[page.Section] = [
         page.Text(
-            f"Every second person of the fourth group was enrolled with {ENROLLED_IMAGES} images. At most about "
+            "Every second person of the fourth group was enrolled, with three images or fewer each. At most about "
             f"{result.fpir:.0%} of strangers may be given a name; with {threshold.templates} templates enrolled "
             f"that makes the threshold {threshold.score:.3f}. "
             "FPIR is estimated as 1 - (1 - FMR)^templates, which is cautious.",

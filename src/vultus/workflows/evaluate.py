@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,49 +11,14 @@ import numpy as np
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
-from vultus.evaluation import Verification, calibrate, verify_all_pairs
-from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_pairs
+from vultus.evaluation import calibrate, verify_all_pairs
+from vultus.evaluation.kfold import Pairs, kfold_accuracy, parse_pairs
 from vultus.recognizer.card import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
+from vultus.workflows.results import Evaluation, PairsEvaluation
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """1:1 verification over all pairs of a dataset view."""
-
-    model: str
-    dataset: str
-    dataset_digest: str
-    max_per_identity: int | None
-    verification: Verification
-    report: Path | None = None
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "dataset_digest": self.dataset_digest,
-            "max_per_identity": self.max_per_identity,
-            "notes": list(self.notes),
-            **self.verification.to_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class PairsEvaluation:
-    """k-fold accuracy over a list of pairs."""
-
-    model: str
-    dataset: str
-    kfold: KFold
-    missing: int
-    """Pairs with an image that is not in the dataset; they count as "different"."""
-    notes: tuple[str, ...] = field(default=())
 
 
 def evaluate(

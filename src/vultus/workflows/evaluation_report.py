@@ -10,7 +10,7 @@ from vultus.evaluation.figures import read_metrics, training_curves
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
 from vultus.evaluation.verification_report import verification_sections
 from vultus.workflows.embedder import Embedder
-from vultus.workflows.evaluate import Evaluation
+from vultus.workflows.results import Evaluation
 
 CURVES = ("loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_auc")
 
