@@ -22,8 +22,8 @@ def backdrop(view: View, skin: np.ndarray, jaw: float, c: Conditions, rng: np.ra
     room = _room(c, rng)
     image = room[:, _BELOW]
     # The lean of the head within these rows is too little to see: all but the collar is lines across and down.
-    x = view.unproject(_PIXELS + 1j * _MIDDLE).real.astype(np.float32)
-    y = view.unproject(SIZE // 2 + 1j * _PIXELS[_BELOW, None]).imag.astype(np.float32)
+    x = np.real(view.unproject(_PIXELS + 1j * _MIDDLE)).astype(np.float32)
+    y = np.imag(view.unproject(SIZE // 2 + 1j * _PIXELS[_BELOW, None])).astype(np.float32)
     x -= float(view.rotation[0, 2] * -16)
     toward_x, _, toward_z = c.key_direction.tolist()
     side = x * (1 / 29.0)

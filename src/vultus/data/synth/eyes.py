@@ -37,6 +37,7 @@ class EyePlan:
     crease_strength: np.ndarray
     edge: np.ndarray  # fades at the corners
     lash_edge: np.ndarray
+    roundness: np.ndarray
     rings: np.ndarray  # (rings, 3): the eyeball's colours, outwards from the pupil
 
 
@@ -64,6 +65,7 @@ def plan_eyes(t: Traits, at: Layout) -> EyePlan:
         crease_strength=0.48 * min(max((fold - 0.6) / 1.5, 0.0), 1.0) * smoothstep(arch, 0.15, 0.6),
         edge=np.clip(1.2 * (at.eye_wide + 0.2 - np.abs(x)), 0, 1),
         lash_edge=np.clip(at.eye_wide + 0.8 - np.abs(x), 0, 1),
+        roundness=1 - 0.12 * along**2,
         rings=_rings(t),
     )
 
@@ -87,7 +89,7 @@ def paint_eyes(surface: np.ndarray, plan: EyePlan, c: Conditions) -> None:
     x -= (1.1 * float(c.key_direction[0]) + 0.2) * _SIDES
     glint = 0.95 - 0.95 * smoothstep(x * x + (y + 0.9) ** 2, 0.25, 1.6)
     painted = plan.rings.take(places, axis=0)
-    painted *= (ball * (1 - glint))[..., None]
+    painted *= (ball * plan.roundness * (1 - glint))[..., None]
     painted += (ball * glint * _GLINT)[..., None]
     right, left = surface[plan.rows, plan.right, :3], surface[plan.rows, plan.left, :3]
     right *= skin[..., None]
@@ -104,5 +106,6 @@ def _rings(t: Traits) -> np.ndarray:
     away = (np.arange(12 * _RINGS) + 0.5) / _RINGS
     iris = 1 - smoothstep(away, size - 0.5, size + 0.4)
     pupil = 1 - smoothstep(away, 0.36 * size, 0.36 * size + 0.7)
-    tint = (1.25 - 0.85 * smoothstep(away, 0.55 * size, size)) * (1 - 0.95 * pupil) * between(t["iris_light"], 0.6, 1.25)
+    tint = (1.25 - 0.85 * smoothstep(away, 0.55 * size, size)) * (1 - 0.95 * pupil)
+    color *= between(t["iris_light"], 0.6, 1.25)
     return (np.outer(iris * tint, color) + np.outer(1 - iris, _WHITE)).astype(np.float32)

@@ -7,8 +7,7 @@ import numpy as np
 from vultus.data.synth import plane
 from vultus.data.synth.conditions import Conditions
 from vultus.data.synth.plane import AXIS, smoothstep
-from vultus.data.synth.shape import Layout, lip_profiles
-from vultus.data.synth.space import Traits
+from vultus.data.synth.shape import Layout, mouth_line
 
 GAP = 8.5  # between the lips at jaw = 1
 _CLOSED = 0.4
@@ -17,14 +16,14 @@ _TONGUE = np.array([147, 60, 62], np.float32)
 _TEETH = np.array([206, 200, 186], np.float32)
 
 
-def drop_jaw(shift_b: np.ndarray, first: tuple[int, int], t: Traits, at: Layout, c: Conditions) -> None:
+def drop_jaw(shift_b: np.ndarray, first: tuple[int, int], at: Layout, c: Conditions) -> None:
     """Part the lips in `shift_b`: where texels come from, vertically; its first texel is `first` (row, column)."""
     gap = GAP * c.jaw
     if gap < _CLOSED:
         return
     rows, columns = plane.window(-47, at.mouth_b - 5, 47, 74)
     a = AXIS[columns]
-    line, opening = _lines(a, t, at, c)
+    line, opening = _lines(a, at, c)
     s = plane.B[rows, columns] - line
     chin = gap * np.exp(-0.5 * (a / 24) ** 2)
     below = opening + (chin - opening) * smoothstep(s - opening, 0.0, 12.0)
@@ -34,13 +33,13 @@ def drop_jaw(shift_b: np.ndarray, first: tuple[int, int], t: Traits, at: Layout,
     )
 
 
-def paint_mouth(surface: np.ndarray, t: Traits, at: Layout, c: Conditions) -> None:
+def paint_mouth(surface: np.ndarray, at: Layout, c: Conditions) -> None:
     """Paint teeth above, tongue below, dark between, in place on a `Head.surface`; and hollow the mouth out."""
     gap = GAP * c.jaw
     if gap < _CLOSED:
         return
     rows, columns = plane.window(-22, at.mouth_b - 6, 22, at.mouth_b + 13)
-    line, opening = _lines(AXIS[columns], t, at, c)
+    line, opening = _lines(AXIS[columns], at, c)
     s = plane.B[rows, columns] - line
     inside = smoothstep(s, -0.3, 0.7) * smoothstep(opening - s, -0.3, 0.7) * np.clip((opening - 0.2) * 2, 0, 1)
     depth = s * (1 / GAP)
@@ -54,15 +53,18 @@ def paint_mouth(surface: np.ndarray, t: Traits, at: Layout, c: Conditions) -> No
     surface[rows, columns, 3] -= 2.5 * inside
 
 
-def _lines(a: np.ndarray, t: Traits, at: Layout, c: Conditions) -> tuple[np.ndarray, np.ndarray]:
+def _lines(a: np.ndarray, at: Layout, c: Conditions) -> tuple[np.ndarray, np.ndarray]:
     """The line of the upper lip's edge in this smile, and how far below it the lower lip is."""
     wide = at.mouth_wide + 1.8 * c.smile
     along = np.minimum(np.abs(a) * (1 / wide), 1)
-    line = lip_profiles(t, at, a)[0] - 2.2 * c.smile * along**2
+    line = mouth_line(at, a) - 2.2 * c.smile * along**2
     return line, GAP * c.jaw * np.sqrt(1 - along**2)
 
 
 def overlay(area: np.ndarray, color: np.ndarray, weight: np.ndarray) -> None:
     """Blend a colour (3,) or an image (h, w, 3) over a view of a surface, in place, by weights (h, w) in [0, 1]."""
     for channel in range(3):
-        area[..., channel] += weight * (color[..., channel].astype(np.float32) - area[..., channel])
+        part = area[..., channel]
+        step = color[..., channel] - part
+        step *= weight
+        part += step

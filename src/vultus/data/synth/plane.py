@@ -48,22 +48,22 @@ class Bumps:
 
     def __init__(self, rows: np.ndarray = AXIS, columns: np.ndarray = AXIS) -> None:
         self._rows, self._columns = rows, columns
-        self._across: list[np.ndarray] = []
-        self._down: list[np.ndarray] = []
+        self._parts: list[tuple[float, float, float, float, float]] = []
 
     def add(self, a: float, b: float, wide: float, high: float, amount: float, *, pair: bool = False) -> None:
         """Add a Gaussian at (a, b) with the given standard deviations; `pair` adds its mirror image at (-a, b)."""
-        across = np.exp(-0.5 * ((self._columns - a) / wide) ** 2)
+        self._parts.append((a, b, wide, high, amount))
         if pair:
-            across = across + np.exp(-0.5 * ((self._columns + a) / wide) ** 2)
-        self._across.append(across)
-        self._down.append(amount * np.exp(-0.5 * ((self._rows - b) / high) ** 2))
+            self._parts.append((-a, b, wide, high, amount))
 
     def sum(self) -> np.ndarray:
         """The sum, float32 (rows, columns)."""
-        if not self._across:
+        if not self._parts:
             return np.zeros((len(self._rows), len(self._columns)), np.float32)
-        return (np.stack(self._down, axis=1) @ np.stack(self._across)).astype(np.float32, copy=False)
+        a, b, wide, high, amount = np.array(self._parts, np.float32).T[:, :, None]
+        across = np.exp(-0.5 * np.square((self._columns - a) / wide))
+        down = np.exp(-0.5 * np.square((self._rows - b) / high)) * amount
+        return down.T @ across
 
 
 def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:

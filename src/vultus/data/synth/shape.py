@@ -138,15 +138,20 @@ def _nose(t: Traits, at: Layout) -> np.ndarray:
     return (nose + bumps.sum()).astype(np.float32)
 
 
+def mouth_line(at: Layout, a: np.ndarray) -> np.ndarray:
+    """Where the lips meet, at sideways places `a`."""
+    along = np.minimum(np.abs(a) * (1 / at.mouth_wide), 1)
+    return at.mouth_b + at.mouth_tilt * (along * along - 0.25) + 0.5 * np.cos(np.minimum(along, 0.6) * (np.pi / 0.6))
+
+
 def lip_profiles(t: Traits, at: Layout, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mouth's line, and the heights of the upper and the lower lip, at sideways places `a`."""
     along = np.clip(np.abs(a) / at.mouth_wide, 0, 1)
-    line = at.mouth_b + at.mouth_tilt * (along**2 - 0.25) + 0.5 * np.cos(np.minimum(along, 0.6) * np.pi / 0.6)
     rise = np.sqrt(1 - along**2)
     bow = between(t["lip_bow"], 0.0, 1.5)
     upper = at.lip_upper * rise * (1 - 0.25 * along) - bow * np.exp(-0.5 * (a / 1.9) ** 2) * 0.8
     upper += 0.45 * bow * np.exp(-0.5 * ((np.abs(a) - 4.0) / 2.2) ** 2)
-    return line, np.maximum(upper, 0.0) * (along < 1), at.lip_lower * rise
+    return mouth_line(at, a), np.maximum(upper, 0.0) * (along < 1), at.lip_lower * rise
 
 
 def _lips(t: Traits, at: Layout) -> np.ndarray:
@@ -167,6 +172,7 @@ def _ears(t: Traits, at: Layout) -> np.ndarray:
     x = (np.abs(AXIS) - at.ear_a) / 5.0
     y = (AXIS - at.ear_b) / at.ear_high
     y = y * (1 + 0.25 * y)  # wide above, a lobe below
-    ear = out * np.exp(-(y[:, None] ** 4) - 0.5 * x[None, :] ** 2)
-    hollow = np.exp(-0.5 * (((np.abs(AXIS) - at.ear_a + 3.0) / 2.2)[None, :] ** 2 + ((y - 0.1) / 0.4)[:, None] ** 2))
-    return (ear - 0.4 * out * hollow).astype(np.float32)
+    ear = np.outer(out * np.exp(-(y**4)), np.exp(-0.5 * x**2))
+    inner = (np.abs(AXIS) - at.ear_a + 3.0) / 2.2
+    hollow = np.outer(0.4 * out * np.exp(-0.5 * ((y - 0.1) / 0.4) ** 2), np.exp(-0.5 * inner**2))
+    return (ear - hollow).astype(np.float32, copy=False)

@@ -40,15 +40,15 @@ def paint_skin(t: Traits, at: Layout, radius: np.ndarray) -> np.ndarray:
     red = _redness(t, at)
     shade = _shade(t, at, radius)
     color = skin_color(t)
-    red_pull = np.array([0.03, -0.13, -0.12]) * between(t["skin_ruddy"], 0.3, 1.5)
+    ruddy = between(t["skin_ruddy"], 0.3, 1.5)
     albedo = np.empty((plane.TEXELS, plane.TEXELS, 3), np.float32)
-    for channel in range(3):
-        albedo[..., channel] = shade * (color[channel] * (1 + red_pull[channel] * red))
+    for channel, (tone, pull) in enumerate(zip(color.tolist(), (0.03, -0.13, -0.12), strict=True)):
+        albedo[..., channel] = shade * (tone + (tone * pull * ruddy) * red)
     _freckles(albedo, t)
     _lips(albedo, t, at, color)
     _brows(albedo, t, at)
     _marks(albedo, t, color)
-    return np.clip(albedo, 0, 255)
+    return albedo.clip(0, 255, out=albedo)
 
 
 def _redness(t: Traits, at: Layout) -> np.ndarray:

@@ -17,6 +17,10 @@ SIZE = 112
 # The ArcFace template for 112x112 crops (right eye, left eye, nose, mouth corners), as complex numbers x + iy.
 _TEMPLATE = (38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j, 41.5493 + 92.3655j, 70.7299 + 92.2041j)
 _FAR = 82.0
+# The middles of every pixel, and of every block of two, and ones: (2, n).
+_GRIDS = {
+    step: np.stack([np.arange((step - 1) / 2, SIZE, step), np.ones(SIZE // step)]).astype(np.float32) for step in (1, 2)
+}
 _HULL = np.array([58.0, 80.0, 70.0], np.float32)  # half axes
 
 
@@ -70,9 +74,7 @@ def look(radius: np.ndarray, turn: np.ndarray, similarity: tuple[complex, comple
     rays = _rays(similarity, inverse, 2)
     start = _meet_hull(rays)
     depth, least, _, _ = _march(small, rays, start, (0.9, 0.9, 0.85, 0.8, 0.8), stretch=True)
-    depth, nearest, map_a, map_b = _march(
-        radius, _rays(similarity, inverse, 1), _double(depth), (0.8, 0.0), stretch=False
-    )
+    depth, nearest, map_a, map_b = _march(radius, _rays(similarity, inverse, 1), _double(depth), (0.8,), stretch=False)
     # A ray that once dipped below the surface has hit, even where it bounces at a step of the surface.
     least += 0.6
     cv2.min(nearest, _double(least), nearest)
@@ -85,7 +87,7 @@ def look(radius: np.ndarray, turn: np.ndarray, similarity: tuple[complex, comple
 
 @dataclass(frozen=True)
 class _Rays:
-    """Parallel rays through a grid of pixels: in the head's frame, at a depth d, one is at (ax, ay, az) + d * toward."""
+    """Parallel rays, one a pixel of a grid: in the head's frame, at depth d, it is at (ax, ay, az) + d * toward."""
 
     ax: np.ndarray
     ay: np.ndarray
@@ -97,17 +99,15 @@ class _Rays:
 def _rays(similarity: tuple[complex, complex], inverse: np.ndarray, step: int) -> _Rays:
     """The rays of every `step`-th pixel, through its block's middle."""
     slope, offset = 1 / similarity[0], -similarity[1] / similarity[0]
-    pixels = np.arange((step - 1) / 2, SIZE, step)
+    grid = _GRIDS[step]
     # The camera's plane is a linear map of the pixels, so all is a sum of a line across and a line down.
-    across = np.multiply.outer([slope.real, slope.imag], pixels) + [[offset.real], [offset.imag]]
-    down = np.multiply.outer([-slope.imag, slope.real], pixels)
-    plate = inverse[:, :2]
-    across, down = (plate @ across).astype(np.float32), (plate @ down).astype(np.float32)
+    plate = [complex(x, -y) for x, y in inverse[:, :2].tolist()]
+    across = np.array([[(side * slope).real, (side * offset).real] for side in plate], np.float32) @ grid
+    down = np.array([-(side * slope).imag for side in plate], np.float32)[:, None] * grid[0]
     ax, ay, az = across[:, None, :] + down[:, :, None]
     middle = -offset / slope
-    square = abs(slope) ** 2
-    x, y = square * (pixels - middle.real) ** 2, square * (pixels - middle.imag) ** 2
-    return _Rays(ax, ay, az, inverse[:, 2], cv2.sqrt(np.add.outer(y.astype(np.float32), x.astype(np.float32))))
+    x, y = (abs(slope) * (grid[0] - place) for place in (middle.real, middle.imag))
+    return _Rays(ax, ay, az, inverse[:, 2], cv2.sqrt(np.add.outer(y * y, x * x)))
 
 
 def _meet_hull(rays: _Rays) -> np.ndarray:
@@ -127,12 +127,15 @@ def _double(field: np.ndarray) -> np.ndarray:
 def _march(
     radius: np.ndarray, rays: _Rays, depth: np.ndarray, steps: tuple[float, ...], *, stretch: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """March on from `depth`, in place; returns it, the least distance to the surface, and the places on the plane."""
+    """March on from `depth`, in place; returns it, the least distance to the surface, and the places on the plane.
+
+    The places are those before the last step, which moves them by less than can be seen.
+    """
     tx, ty, tz = rays.toward.tolist()
     density = radius.shape[0] / (2 * plane.HALF)
     middle = radius.shape[0] / 2 - 0.5
     factor = plane.RADIUS * density * 2**0.5
-    least = np.full_like(depth, 99.0)
+    least: np.ndarray | None = None
     far, spread, bound, map_a, map_b = (np.empty_like(depth) for _ in range(5))
     for step in steps:
         cv2.magnitude(depth, rays.away, far)
@@ -149,12 +152,12 @@ def _march(
             place *= spread
             place += middle
         gap = far - cv2.remap(radius, map_a, map_b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cv2.min(least, gap, least)
-        if step:  # a last look without a step
-            if stretch:
-                # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
-                far /= depth.clip(1, _FAR, out=bound)
-                gap *= far.clip(0, 1.7, out=far)
-            cv2.scaleAdd(gap, -step, depth, depth)
-            depth.clip(-12, _FAR, out=depth)
+        least = gap.copy() if least is None else cv2.min(least, gap, least)
+        if stretch:
+            # Towards the silhouette a ray grazes the surface: it needs longer strides to sink by as much.
+            far /= depth.clip(1, _FAR, out=bound)
+            gap *= far.clip(0, 1.7, out=far)
+        cv2.scaleAdd(gap, -step, depth, depth)
+        depth.clip(-12, _FAR, out=depth)
+    assert least is not None, "march at least a step"
     return depth, least, map_a, map_b
