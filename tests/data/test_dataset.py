@@ -112,6 +112,36 @@ def test_mistakes_are_one_line_and_leave_nothing(case: str, tmp_path: Path, fold
     assert case != "in use" or (out / "mine.txt").read_text() == "keep"
 
 
+def test_a_total_failure_leaves_nothing_and_is_not_remembered(tmp_path: Path) -> None:
+    photo = tmp_path / "in" / "a" / "1.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"x")
+    with pytest.raises(VultusError, match="none of the 1"):
+        build_dataset(tmp_path / "in", tmp_path / "out", aligned=True)
+    assert not (tmp_path / "out").exists()
+    Image.new("RGB", (112, 112)).save(photo)
+    assert build_dataset(tmp_path / "in", tmp_path / "out", aligned=True).info["images"] == 1
+
+
+def test_aligned_crops_are_never_stretched(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "a"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (96, 112), (200, 100, 50)).save(folder / "narrow.png")
+    Image.new("RGB", (112, 100)).save(folder / "wide.png")
+    Image.new("RGB", (224, 224)).save(folder / "large.png")
+    report = build_dataset(tmp_path / "in", tmp_path / "out", aligned=True)
+    assert [path for path, _ in report.skipped] == ["a/wide.png"]
+    data = FaceDataset.open(tmp_path / "out")
+    narrow = data.crop(data.sources.index("a/narrow.png"))
+    assert narrow[:, :6].max() < 30 and narrow[:, 12:100].min() > 30
+
+
+def test_a_listing_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes("path,identity\nx.jpg,Jos\xe9\n".encode("latin-1"))
+    with pytest.raises(VultusError, match="UTF-8"):
+        build_dataset(tmp_path / "l.csv", tmp_path / "out")
+
+
 def test_splits_share_no_identity_and_leave_the_crops_alone(procedural: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (procedural / "crops").rglob("*")}
     names = ("train", "val", "calibration", "test")

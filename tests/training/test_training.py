@@ -110,7 +110,15 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(procedural: Path, tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     run = open_run(tmp_path / "r")
-    assert 0 < run.load()["step"] < run.facts["steps"]
+    step = run.load()["step"]
+    assert 0 < step < run.facts["steps"]
+    process = subprocess.Popen([sys.executable, "-m", "vultus.cli", "train", "--resume", str(run.path)])
+    deadline = time.monotonic() + 90
+    while run.load()["step"] <= step and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130
+    assert run.load()["step"] > step
 
 
 def test_a_finished_run_has_nothing_to_resume(procedural: Path, tmp_path: Path) -> None:
@@ -133,6 +141,39 @@ def test_a_run_directory_is_never_overwritten(procedural: Path, tmp_path: Path) 
     with pytest.raises(VultusError, match="not empty"):
         train(recipe(procedural, tmp_path / "r"))
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_killed_before_its_first_step_resumes(
+    procedural: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vultus.training import loop
+
+    def killed(self, batches):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Trainer, "_step", killed)
+        with pytest.raises(MemoryError):
+            train(recipe(procedural, tmp_path / "r", training={"epochs": 1}), quiet=True)
+    train(tmp_path / "r", resume=True, quiet=True)
+    train(recipe(procedural, tmp_path / "whole", training={"epochs": 1}), quiet=True)
+    assert losses(tmp_path / "r") == losses(tmp_path / "whole")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_step(procedural: Path, tmp_path: Path) -> None:
+    wild = recipe(procedural, tmp_path / "r", optimizer={"lr": 1e30, "clip_norm": None})
+    with pytest.raises(VultusError, match=r"the loss is nan at step \d+; lower optimizer\.lr"):
+        train(wild, quiet=True)
+    state = open_run(tmp_path / "r").load()
+    assert all(torch.isfinite(v).all() for v in state["model"].values() if v.is_floating_point())
+
+
+@pytest.mark.parametrize("split", ["", "/test", "/calibration"])
+def test_nobody_kept_for_the_end_is_trained_on(split: str, procedural: Path, tmp_path: Path) -> None:
+    wanted = recipe(procedural, tmp_path / "r", data={"train": f"{procedural}{split}"})
+    with pytest.raises(VultusError, match=r"kept for the end|name a split"):
+        train(wanted)
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("split", ["test", "calibration"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,10 +17,11 @@ from PIL import Image
 
 import vultus
 from vultus.cli import main
-from vultus.data import FaceDataset
+from vultus.data import FaceDataset, split_dataset
 from vultus.errors import VultusError
 from vultus.evaluation.kfold import parse_pairs
 from vultus.workflows import evaluate
+from vultus.workflows.export import export
 
 
 def run(*words: object, code: int = 0) -> str:
@@ -87,6 +89,20 @@ def test_thresholds_come_from_people_kept_apart(trained: Path, procedural: Path,
     assert not list(tmp_path.iterdir())
 
 
+def test_people_seen_in_training_are_known_after_splitting_again_and_in_the_model_file(
+    trained: Path, exported: Path, procedural: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(procedural, moved)
+    split_dataset(moved, {"calibration": 0.9, "rest": 0.1}, seed=99)
+    with pytest.raises(VultusError, match="identities with the training data"):
+        export(trained, tmp_path / "x.onnx", calibrate_data=moved / "calibration")
+    for model in (trained, exported):
+        notes = evaluate(model, moved, max_per_identity=2).notes
+        assert any("20 of the 40 identities were TRAINED on" in note for note in notes)
+        assert any("chosen on 6" in note for note in notes)
+
+
 def test_torch_and_onnx_give_the_same_figures(trained: Path, exported: Path, procedural: Path) -> None:
     ours = evaluate(exported, procedural / "test").verification  # type: ignore[union-attr]
     theirs = evaluate(trained, procedural / "test").verification  # type: ignore[union-attr]
@@ -116,7 +132,7 @@ def test_pairs_by_number_and_by_path(exported: Path, procedural: Path, tmp_path:
     assert by_number.missing == by_path.missing == 0  # type: ignore[union-attr]
     assert by_number.kfold.mean == by_path.kfold.mean  # type: ignore[union-attr]
     (tmp_path / "other.csv").write_text("0,x/1,y/2,1\n1,x/1,z/1,0")
-    with pytest.raises(VultusError, match="none of the images"):
+    with pytest.raises(VultusError, match="2 of the 2 pairs"):
         evaluate(exported, procedural, pairs=tmp_path / "other.csv")
 
 
@@ -154,6 +170,12 @@ def test_a_calibration_file_for_a_foreign_model(exported: Path, procedural: Path
         (("export", "{data}", "--out", "{out}/x.onnx"), "no run directory"),
         (("data", "build", "{out}", "--out", "{out}/d"), "no identity folders"),
         (("data", "split", "{data}", "train"), "NAME=SHARE"),
+        (("data", "split", "{data}", "train=0.5", "train=0.3"), "given twice"),
+        (("data", "split", "{data}/train", "a=0.5"), "is a split of"),
+        (("data", "info", "{data}", "--sheet", "{out}/sheet.xyz"), ".png"),
+        (("evaluate", "sface", "{data}", "--pairs", "p.txt", "--out", "{out}/e"), "no effect with --pairs"),
+        (("evaluate", "sface", "{data}/test", "--out", "{data}/dataset.json"), "cannot write into"),
+        (("models", "list", "--models", "{out}/none"), "does not exist"),
         (("data", "split", "{data}", "train=0.5", "--by", "image"), "only identity"),
         (("gallery", "list", "--gallery", "{out}/none.db"), "none.db"),
         (("gallery", "identify", "--gallery", "{out}/none.db", "x.jpg"), "none.db"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +48,8 @@ def demo(
     """Train, measure, calibrate, enrol and identify, end to end, on procedural faces or your own photographs."""
     from vultus.workflows.demo import run_demo
 
-    run_demo(out, minutes=minutes, photos=photos, seed=seed)
+    with _resumable("the same command goes on from here"):
+        run_demo(out, minutes=minutes, photos=photos, seed=seed)
 
 
 @app.command()
@@ -60,7 +63,8 @@ def train(
     """Train an embedding as a recipe says."""
     from vultus.training import train as train_run
 
-    run = train_run(recipe, overrides or (), resume=resume)
+    with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
+        run = train_run(recipe, overrides or (), resume=resume)
     typer.echo(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
     typer.echo(f"next: vultus evaluate {run.path} DATA/test --out {run.path}/eval")
 
@@ -116,9 +120,9 @@ def export(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, Ctrl-C is 130, a bug keeps its traceback."""
+    """Entry point: a user's mistake is one line and exit code 2; a bug keeps its traceback."""
     try:
-        app(standalone_mode=True)
+        app()
     except VultusError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -126,9 +130,16 @@ def main() -> None:
         if extra is None:
             raise
         _fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")
+
+
+@contextmanager
+def _resumable(how: str) -> Iterator[None]:
+    """On Ctrl-C say how to go on."""
+    try:
+        yield
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command (or train --resume RUN) goes on from here", err=True)
-        sys.exit(130)
+        typer.echo(f"interrupted; {how}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _fail(message: str) -> None:

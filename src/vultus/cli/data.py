@@ -31,9 +31,13 @@ def build(
 
     if select not in ("center", "largest", "all"):
         raise VultusError(f"--select {select}: choose center, largest or all")
-    report = build_dataset(
-        photographs, out, select=select, aligned=aligned, detector=detector, models_dir=models_dir, workers=workers
-    )
+    try:
+        report = build_dataset(
+            photographs, out, select=select, aligned=aligned, detector=detector, models_dir=models_dir, workers=workers
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     info = report.info
     typer.echo(
         f"{out}: {info['images']:,} crops of {info['identities']:,} identities "
@@ -84,6 +88,8 @@ def split(
     fractions: dict[str, float] = {}
     for share in shares:
         name, _, value = share.partition("=")
+        if name in fractions:
+            raise VultusError(f"{name} is given twice")
         try:
             fractions[name] = float(value)
         except ValueError:

@@ -17,6 +17,8 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
         typer.echo(f"thresholds chosen on the other folds: {', '.join(f'{t:.3f}' for t in result.kfold.thresholds)}")
         if result.missing:
             typer.echo(f"{result.missing} pairs with an image that is not in the dataset count as 'different'")
+        for note in result.notes:
+            typer.echo(note)
         return
     found = result.verification
     table(

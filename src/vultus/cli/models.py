@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from vultus.errors import VultusError
 from vultus.terminal import table
 
 app = typer.Typer(help="Published models and trainable backbones.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,6 +27,7 @@ def list_(
     from fnmatch import fnmatch
 
     from vultus.zoo import ZOO, find_file
+    from vultus.zoo.locate import NotHere
 
     rows = []
     for entry in ZOO.values():
@@ -35,7 +35,7 @@ def list_(
             continue
         try:
             where = str(find_file(entry, models_dir, download=False))
-        except VultusError:
+        except NotHere:
             where = "downloaded on first use"
         rows.append((entry.name, entry.kind, entry.about, entry.licence, where))
     for name, kind, about, licence, where in rows:

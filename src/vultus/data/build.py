@@ -61,7 +61,7 @@ def build_dataset(
     """
     origin, listing = read_listing(Path(photographs))
     settings = {"select": None if aligned else select, "aligned": aligned, "detector": None if aligned else detector}
-    plan = hashlib.sha256(json.dumps([settings, [(str(p), n) for p, n in listing]]).encode()).hexdigest()
+    plan = hashlib.sha256(json.dumps([settings, [(str(p), n, _stamp(p)) for p, n in listing]]).encode()).hexdigest()
     if not aligned:
         load_detector(detector, models_dir)  # a missing model file is said here, once, not by each worker
     writer = CropWriter(out, plan)
@@ -76,6 +76,7 @@ def build_dataset(
     skipped = [(path, reason) for index in range(len(pieces)) for path, reason in writer.skipped(index)]
     if len(skipped) == len(listing):
         reasons = Counter(reason for _, reason in skipped).most_common(1)[0][0]
+        writer.discard()
         raise VultusError(
             f"none of the {len(listing)} photographs of {photographs} gave a crop (most often: {reasons})"
         )
@@ -100,18 +101,30 @@ def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
         return photographs, listing
     if photographs.suffix.lower() != ".csv" or not photographs.is_file():
         raise VultusError(f"{photographs} is neither a folder nor a .csv file with the columns path,identity")
-    with photographs.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "identity"} <= set(reader.fieldnames or ()):
-            raise VultusError(f"{photographs} must have the columns path,identity; it has {reader.fieldnames}")
-        listing = []
-        for number, row in enumerate(reader, 2):
-            if not row["path"] or not row["identity"]:
-                raise VultusError(f"{photographs}, line {number}: path or identity is empty")
-            listing.append((photographs.parent / row["path"], row["identity"]))
+    try:
+        lines = photographs.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise VultusError(f"{photographs} is no text in UTF-8; save it as UTF-8") from None
+    reader = csv.DictReader(lines)
+    if not {"path", "identity"} <= set(reader.fieldnames or ()):
+        raise VultusError(f"{photographs} must have the columns path,identity; it has {reader.fieldnames}")
+    listing = []
+    for number, row in enumerate(reader, 2):
+        if not row["path"] or not row["identity"]:
+            raise VultusError(f"{photographs}, line {number}: path or identity is empty")
+        listing.append((photographs.parent / row["path"], row["identity"]))
     if not listing:
         raise VultusError(f"{photographs} lists no photographs")
     return photographs.parent, sorted(listing, key=lambda entry: (entry[1], str(entry[0])))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change: a photograph replaced meanwhile makes another plan."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # listed but missing: skipped by name later
+    return status.st_size, status.st_mtime_ns
 
 
 def _cut_piece(
@@ -152,8 +165,10 @@ def _cut(image: np.ndarray, select: Select, detector: str, models_dir: str | Non
 
 def _aligned_crop(image: np.ndarray) -> list[tuple]:
     height, width = image.shape[:2]
-    if not 0.8 < width / height < 1.25:
-        raise ImageError(f"is {width}x{height}, an aligned crop is square; build without --aligned")
-    if (height, width) != (112, 112):
+    if (height, width) == (112, 96):  # SphereFace's template: ArcFace's without 8 columns on each side
+        image = cv2.copyMakeBorder(image, 0, 0, 8, 8, cv2.BORDER_CONSTANT)
+    elif height != width:
+        raise ImageError(f"is {width}x{height}; an aligned crop is square (or 96x112); build without --aligned")
+    if image.shape[:2] != (112, 112):
         image = cv2.resize(image, (112, 112), interpolation=cv2.INTER_AREA if height > 112 else cv2.INTER_LINEAR)
     return [(image, [0, 0, width, height], [], float("nan"))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vultus.data.dataset import FaceDataset, read_manifest
+from vultus.data.dataset import FaceDataset
 from vultus.errors import VultusError
 
 
@@ -42,8 +42,10 @@ def split_dataset(
     if (total := sum(fractions.values())) > 1 + 1e-9:
         raise VultusError(f"the shares sum to {total:.3g}, more than 1")
     root = Path(root)
-    info = read_manifest(root)
     data = FaceDataset.open(root)
+    if data.name is not None:
+        raise VultusError(f"{root} is a split of {data.root}; split the whole dataset: {data.root}")
+    info = data.info
     counts = data.counts
     generator = np.random.default_rng(seed)
     owner = np.full(len(counts), -1)
@@ -66,10 +68,13 @@ def split_dataset(
             "identities_with_two_or_more": int((counts[chosen] >= 2).sum()),
         }
     folder.mkdir(exist_ok=True)
+    for name, rows in views.items():
+        with (folder / f"{name}.part").open("wb") as file:
+            np.save(file, rows)
     for old in folder.glob("*.npy"):
         old.unlink()
-    for name, rows in views.items():
-        np.save(folder / f"{name}.npy", rows)
+    for name in views:
+        os.replace(folder / f"{name}.part", folder / f"{name}.npy")
     manifest = {"by": by, "seed": seed, "fractions": fractions, "dataset_digest": info["digest"], "splits": summary}
     temporary = folder / "splits.json.part"
     temporary.write_text(json.dumps(manifest, indent=2) + "\n")

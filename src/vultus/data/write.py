@@ -29,7 +29,9 @@ class CropWriter:
         self.root = Path(root)
         if (self.root / MANIFEST).exists():
             raise VultusError(f"{self.root} already holds a dataset; remove it or choose another --out")
-        if self.root.is_dir() and any(p.name != "building" for p in self.root.iterdir()):
+        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        ours = {"building", "crops", MANIFEST + ".part"} if "building" in names else set()
+        if names - ours:
             raise VultusError(f"{self.root} is not empty and no dataset; choose another --out")
         self._folder = self.root / "building"
         marker = self._folder / "plan"
@@ -63,6 +65,12 @@ class CropWriter:
         temporary = target.with_suffix(".part")
         temporary.write_text(content, encoding="utf-8")
         os.replace(temporary, target.with_suffix(".json"))
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self.root.is_dir() and not any(self.root.iterdir()):
+            self.root.rmdir()
 
     def finish(self, pieces: int, crop_size: tuple[int, int], made: dict[str, Any]) -> dict[str, Any]:
         """Join the pieces into DATA/crops, write the manifest last, remove the pieces. Returns the manifest."""

@@ -15,8 +15,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "ICO")
 """Pillow decoders that may run on untrusted bytes; none calls another program."""
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ico"}
-    | {".pgm", ".ppm", ".pnm", ".pbm"}
+    | {".pgm", ".ppm", ".pnm", ".pbm", ".mpo", ".heic", ".heif", ".avif", ".jxl"}
 )
+"""What counts as a photograph in a folder. The last four cannot be read here: bulk work names and skips them."""
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (a 100-megapixel photograph takes 300 MB as RGB)."""
 

@@ -105,11 +105,13 @@ def save_atomically(content: bytes, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     except OSError as error:
-        raise VultusError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+        raise VultusError(f"cannot write {path}: {error.strerror}; choose another path") from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        raise VultusError(f"cannot write {path}: {error.strerror}; choose another path") from None
     finally:
         Path(temporary).unlink(missing_ok=True)

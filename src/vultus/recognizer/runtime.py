@@ -98,7 +98,11 @@ class Recognizer:
             if self.contract.color == "BGR":
                 pixels = pixels[:, ::-1]
             pixels = pixels * self._scale - self._shift
-            raw = self._session.run([self._output], {self._input: np.ascontiguousarray(pixels)})[0]
+            try:
+                raw = self._session.run([self._output], {self._input: np.ascontiguousarray(pixels)})[0]
+            except Exception as error:
+                reason = str(error).splitlines()[0][:160]
+                raise ContractError(f"{self.name} cannot take crops as its contract says: {reason}") from None
             raw = np.asarray(raw, np.float32).reshape(len(batch), -1)
             if raw.shape[1] != self.contract.dim:
                 raise ContractError(

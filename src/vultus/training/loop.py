@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.data import Augmentation, Batches, FaceDataset
+from vultus.data import Augmentation, Batches, FaceDataset, Seen
 from vultus.errors import VultusError
 from vultus.losses import create_loss
 from vultus.models import create_model
@@ -21,7 +21,7 @@ from vultus.training.report import Reporter
 from vultus.training.run import MetricsWriter, Run, check_free, now, open_run
 from vultus.training.schedule import learning_rate, make_optimizer
 from vultus.training.setup import Trainee, make_fabric, make_loader
-from vultus.training.validation import Validation, validation_split
+from vultus.training.validation import Validation, check_training_data, validation_split
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,7 @@ class _Trainer:
         self.fabric = make_fabric(recipe.training)
         torch.manual_seed(recipe.training.seed)
         data = FaceDataset.open(recipe.data.train).at_least(recipe.data.min_images)
-        if len(data.identities) < 2:
-            raise VultusError(f"{data.title} holds one identity only; a recogniser learns from telling people apart")
+        check_training_data(data)
         self.validation = Validation.prepare(validation_split(recipe.data.train, recipe.data.validation), data)
         settings = recipe.training
         self.batches = Batches(
@@ -96,6 +95,7 @@ class _Trainer:
                 "parameters": sum(p.numel() for p in self.network.parameters()),
                 "started": now(),
             },
+            Seen.of(data, self.validation.data if self.validation else None),
         )
         if self.run.facts["dataset_digest"] != data.digest:
             raise VultusError(
@@ -112,6 +112,8 @@ class _Trainer:
         forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
         self.trainee, self.optimizer = self.fabric.setup(Trainee(forward, self.loss), self.optimizer)
         self.trainee.train()
+        if state is not None:
+            self._restore_on_device(state)
 
     def fit(self) -> Run:
         import torch
@@ -122,6 +124,8 @@ class _Trainer:
         log_every = max(1, min(20, self.steps // 200))
         started = saved = time.monotonic()
         before = self.seconds
+        if not self.run.checkpoint().is_file():
+            self._save()  # from now on the run can be resumed, whatever happens
         metrics = MetricsWriter(self.run, self.step)
         loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
         last_log, since = self.step, started
@@ -130,12 +134,12 @@ class _Trainer:
                 batches = iter(loader)
                 while self.step < self.steps:
                     loss, norm, rate, images = self._step(batches)
+                    _check_finite(loss, self.step + 1, self.run)
                     self.step += 1
                     self.seconds = before + time.monotonic() - started
                     bar.advance(loss, images)
                     if self.step % log_every == 0 or self.step == self.steps:
                         bar.total(self._keep_time())
-                        _check_finite(loss, self.step, self.run.path)
                         speed = images * (self.step - last_log) / max(1e-9, time.monotonic() - since)
                         epoch = (self.step - 1) // self.steps_per_epoch
                         row: dict[str, Any] = {"step": self.step, "epoch": epoch, "seconds": round(self.seconds, 2)}
@@ -222,11 +226,31 @@ class _Trainer:
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "scaler": scaler.state_dict() if (scaler := self._scaler()) is not None else {},
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
             "best": self.best,
         }
+
+    def _scaler(self) -> Any:
+        """The gradient scaler of fp16, None otherwise."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _restore_on_device(self, state: dict[str, Any]) -> None:
+        """What must follow the parameters to their device, so after `fabric.setup`."""
+        import torch
+
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["cuda_random"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["cuda_random"])
+            if state["scaler"] and (scaler := self._scaler()) is not None:
+                scaler.load_state_dict(state["scaler"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise VultusError(f"{self.run.checkpoint()} does not fit its recipe ({reason})") from None
 
     def _save(self) -> None:
         self.run.save(self._state(), "last")
@@ -237,7 +261,6 @@ class _Trainer:
         try:
             self.network.load_state_dict(state["model"])
             self.loss.load_state_dict(state["loss"])
-            self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.step, self.steps = int(state["step"]), int(state["steps"])
             self.seconds, self.best = float(state["seconds"]), float(state["best"])
@@ -249,9 +272,9 @@ class _Trainer:
             raise VultusError(f"{self.run.path} has finished its {self.steps} steps; there is nothing to resume")
 
 
-def _check_finite(loss: float, step: int, path: Path) -> None:
+def _check_finite(loss: float, step: int, run: Run) -> None:
     if loss != loss or loss in (float("inf"), float("-inf")):
         raise VultusError(
             f"the loss is {loss} at step {step}; lower optimizer.lr or set optimizer.clip_norm "
-            f"(the last good checkpoint of {path} is kept)"
+            f"({run.checkpoint()} still holds step {run.load()['step']})"
         )

@@ -1,4 +1,4 @@
-"""The run directory: recipe.yaml, run.json, metrics.csv, TensorBoard events, last.pt and best.pt."""
+"""The run directory: recipe.yaml, run.json, seen.json, metrics.csv, TensorBoard events, last.pt and best.pt."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import vultus
+from vultus.data import Seen
 from vultus.errors import VultusError
 from vultus.training.recipe import Recipe
 
@@ -41,7 +42,7 @@ class Run:
         return self.path / f"{which}.pt"
 
     @classmethod
-    def create(cls, recipe: Recipe, facts: dict[str, Any]) -> Run:
+    def create(cls, recipe: Recipe, facts: dict[str, Any], seen: Seen) -> Run:
         """Make the directory; refused where one holds something already."""
         path = Path(recipe.run)
         check_free(path)
@@ -57,6 +58,7 @@ class Run:
             "python": platform.python_version(),
         }
         (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
+        _write(path / "seen.json", (json.dumps(seen.to_dict()) + "\n").encode())
         run = cls(path, recipe, facts)
         run.record()
         return run
@@ -72,6 +74,12 @@ class Run:
     def load(self, which: str = "last") -> dict[str, Any]:
         """Read a checkpoint; tensors only, nothing in it can execute."""
         return load_checkpoint(self.checkpoint(which))
+
+    @property
+    def seen(self) -> Seen | None:
+        """Whom the run was trained on and validated with, None where its seen.json is gone."""
+        path = self.path / "seen.json"
+        return Seen.from_dict(json.loads(path.read_text())) if path.is_file() else None
 
     def record(self, **facts: Any) -> None:
         """Add to run.json what became known later."""

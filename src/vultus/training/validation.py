@@ -34,8 +34,9 @@ class ValidationResult:
 class Validation:
     """Crops of the validation identities, decoded once."""
 
-    def __init__(self, title: str, crops: np.ndarray, labels: np.ndarray) -> None:
-        self.title, self._crops, self._labels = title, crops, labels
+    def __init__(self, data: FaceDataset) -> None:
+        self.data, self.title = data, data.title
+        self._crops, self._labels = data.crops(), data.labels
 
     @classmethod
     def prepare(cls, path: str | None, trained: FaceDataset) -> Validation | None:
@@ -58,7 +59,7 @@ class Validation:
             data = data.subset(
                 np.flatnonzero(data.labels <= data.labels[np.argsort(data.labels, kind="stable")[IMAGES]])
             )
-        return cls(data.title, data.crops(), data.labels)
+        return cls(data)
 
     def measure(self, network: torch.nn.Module) -> ValidationResult:
         """TAR at a FAR that the data supports, and AUC."""
@@ -70,6 +71,19 @@ class Validation:
             if point.tar is not None:
                 return ValidationResult(point.tar, point.far, found.auc)
         return ValidationResult(found.auc, float("nan"), found.auc)
+
+
+def check_training_data(data: FaceDataset) -> None:
+    """Raises `VultusError` where `data` holds people that the end is kept for, or one person only."""
+    if data.name in RESERVED:
+        raise VultusError(f"data.train={data.title}: the {data.name} split is kept for the end; train on another")
+    if data.name is None and data.splits:
+        raise VultusError(
+            f"data.train={data.root} is the whole dataset with its test people; name a split, as {data.root}/"
+            f"{'train' if 'train' in data.splits else next(iter(data.splits))}"
+        )
+    if len(data.identities) < 2:
+        raise VultusError(f"{data.title} holds one identity only; a recogniser learns from telling people apart")
 
 
 def validation_split(train: str, wanted: str | None) -> str | None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from vultus.data import FaceDataset
 from vultus.data.synth import contact_sheet
+from vultus.errors import VultusError
+from vultus.recognizer.card import save_atomically
 
 ROWS, COLUMNS = 12, 8
 
@@ -24,6 +26,8 @@ def write_contact_sheet(data: FaceDataset, path: str | Path, rows: int = ROWS, c
     for label in [*order, *np.unique(spread)]:
         chosen = np.flatnonzero(data.labels == label)[:columns]
         crops += [*data.crops(chosen), *[blank] * (columns - len(chosen))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.ascontiguousarray(contact_sheet(crops, columns)[:, :, ::-1]))
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise VultusError(f"{path}: a contact sheet ends in .png or .jpg")
+    content = cv2.imencode(path.suffix, np.ascontiguousarray(contact_sheet(crops, columns)[:, :, ::-1]))[1]
+    save_atomically(content.tobytes(), path)
     return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,15 +40,15 @@ def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> De
     """
     from vultus.workflows.demo_report import show_table, write_demo_report
 
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise VultusError(f"{out} exists and is not empty; remove it or choose another --out")
+    _claim(out, {"minutes": minutes, "photos": str(photos) if photos else None, "seed": seed})
     steps = _Steps(6)
     data = out / "data"
     with steps("faces"):
-        if photos is None:
-            synthesise(data, identities=IDENTITIES, images=IMAGES, seed=seed)
-        else:
-            _build(photos, data)
+        if not (data / "dataset.json").is_file():
+            if photos is None:
+                synthesise(data, identities=IDENTITIES, images=IMAGES, seed=seed)
+            else:
+                _build(photos, data)
         split_dataset(data, SHARES if photos is None else PHOTO_SHARES, seed=seed)
     with steps("training"):
         run = _train(data, out / "run", minutes, seed, photos is None)
@@ -67,6 +69,22 @@ def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> De
     return result
 
 
+def _claim(out: Path, settings: dict[str, object]) -> None:
+    """Begin in an empty folder, or go on with an unfinished demo of the same settings."""
+    marker, wanted = out / "demo.json", json.dumps(settings)
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        ours = marker.is_file() and marker.read_text() == wanted and not (out / "report.html").exists()
+        if not ours:
+            raise VultusError(f"{out} exists and is not empty; remove it or choose another --out")
+        for left in out.glob("people.db*"):
+            left.unlink()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        marker.write_text(wanted)
+    except OSError as error:
+        raise VultusError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+
+
 class _Steps:
     """Says which step begins and how long it took."""
 
@@ -85,9 +103,14 @@ class _Steps:
 
 
 def _build(photos: Path, data: Path) -> None:
-    report = build_dataset(photos, data)
+    try:
+        report = build_dataset(photos, data)
+    except VultusError:
+        shutil.rmtree(data.parent)
+        raise
     people = report.info["identities_with_two_or_more"]
     if people < LEAST_PEOPLE:
+        shutil.rmtree(data.parent)  # nothing half-written
         raise VultusError(
             f"{photos} shows {people} people with two or more usable photographs, training needs at least "
             f"{LEAST_PEOPLE}; for few people use a published recogniser: vultus gallery enroll --gallery people.db "
@@ -96,8 +119,12 @@ def _build(photos: Path, data: Path) -> None:
 
 
 def _train(data: Path, run: Path, minutes: float, seed: int, procedural: bool) -> Path:
-    from vultus.training import Recipe, train
+    from vultus.training import Recipe, open_run, train
 
+    if (run / "last.pt").is_file():  # of an interrupted demo
+        begun = open_run(run)
+        return run if begun.load()["step"] >= begun.facts["steps"] else train(run, resume=True).path
+    shutil.rmtree(run, ignore_errors=True)
     recipe = Recipe.from_dict(
         {
             "run": str(run),

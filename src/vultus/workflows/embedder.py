@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vultus.data import FaceDataset
+from vultus.data import FaceDataset, Seen
 from vultus.terminal import track
 
 BATCH = 64
@@ -21,8 +21,8 @@ class Embedder:
     name: str
     embed: Callable[[np.ndarray], np.ndarray]
     contract_id: str | None = None
-    trained_on: str | None = None
-    """Digest of the training data, where it is known."""
+    seen: Seen | None = None
+    """Whom it was trained on, where that is known."""
     run: Path | None = None
 
     def dataset(self, data: FaceDataset) -> np.ndarray:
@@ -46,7 +46,7 @@ def open_embedder(model: str | Path, models_dir: str | None = None) -> Embedder:
         return Embedder(
             name=f"{path} ({which}.pt)",
             embed=lambda crops: embed_crops(network, crops),
-            trained_on=run.facts.get("dataset_digest"),
+            seen=run.seen,
             run=path,
         )
     from vultus.recognizer import load_recognizer
@@ -56,5 +56,5 @@ def open_embedder(model: str | Path, models_dir: str | None = None) -> Embedder:
         name=recognizer.name,
         embed=recognizer.embed,
         contract_id=recognizer.contract.id,
-        trained_on=recognizer.card.provenance.get("dataset_digest"),
+        seen=Seen.from_dict(recognizer.card.provenance.get("seen")),
     )

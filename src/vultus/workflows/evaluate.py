@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vultus.data import FaceDataset
+from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
 from vultus.evaluation import calibrate, verify_all_pairs
 from vultus.evaluation.kfold import Pairs, kfold_accuracy, parse_pairs
@@ -19,6 +19,10 @@ from vultus.workflows.results import Evaluation, PairsEvaluation
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
+
+
+MISSING = 0.02
+"""Share of pairs whose images may be missing (no face was found in them); they count as "different"."""
 
 
 def evaluate(
@@ -47,7 +51,14 @@ def evaluate(
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
     data = FaceDataset.open(dataset)
     if pairs is not None:
+        given = {"--out": out, "--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
+        if idle := [name for name, value in given.items() if value is not None]:
+            raise VultusError(f"{idle[0]} has no effect with --pairs; leave one of them out")
         return _on_pairs(embedder, data, Path(pairs))
+    if source is not None and calibration is None:
+        raise VultusError("--source has no effect without --calibration; leave it out")
+    for path in (out, Path(calibration).parent if calibration else None):
+        _make_folder(path)
     if max_per_identity is not None:
         if max_per_identity < 2:
             raise VultusError(f"--max-per-identity {max_per_identity}: at least 2 are needed for a mated pair")
@@ -85,6 +96,15 @@ def _write_calibration(
     save_atomically((found.to_json() + "\n").encode(), path)
 
 
+def _make_folder(path: str | Path | None) -> None:
+    """Before the long work, not after it."""
+    try:
+        if path is not None:
+            Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VultusError(f"cannot write into {path}: {error.strerror}; choose another folder") from None
+
+
 def describe(data: FaceDataset) -> str:
     """A dataset view in words, for the provenance of thresholds."""
     return f"{data.title}, {len(data):,} images of {len(data.identities):,} identities"
@@ -93,7 +113,7 @@ def describe(data: FaceDataset) -> str:
 def _embedder(model: Any, models_dir: str | None) -> Embedder:
     if isinstance(model, str | Path):
         return open_embedder(model, models_dir)
-    return Embedder(model.name, model.embed, model.contract.id, model.card.provenance.get("dataset_digest"))
+    return Embedder(model.name, model.embed, model.contract.id, Seen.from_dict(model.card.provenance.get("seen")))
 
 
 def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
@@ -101,35 +121,24 @@ def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
     notes = []
     if data.info["made"].get("procedural"):
         notes.append("These are procedural faces: the figures say nothing about real people.")
-    if embedder.trained_on == data.digest:
-        notes.append("The model was TRAINED on this very data: the figures are worthless as evidence.")
-    elif embedder.run is not None:
-        from vultus.training import open_run
-
-        recipe = open_run(embedder.run).recipe
-        trained = _identities(recipe.data.train)
-        same_root = trained is not None and trained[0] == data.root.resolve()
-        if trained is not None and same_root and (shared := trained[1] & set(data.identities)):
-            notes.append(f"{len(shared)} of the {len(data.identities)} identities were TRAINED on: no evidence.")
-    if data.name == "val":
-        notes.append("The checkpoint was chosen on this split: its figures are a little too good. Use the test split.")
+    if embedder.seen is not None:
+        trained, validated = embedder.seen.overlap(data)
+        if trained:
+            notes.append(f"{trained} of the {len(data.identities)} identities were TRAINED on: this is no evidence.")
+        if validated:
+            notes.append(f"The checkpoint was chosen on {validated} of the identities: figures a little too good.")
     return tuple(notes)
-
-
-def _identities(path: str) -> tuple[Path, set[str]] | None:
-    try:
-        data = FaceDataset.open(path)
-    except VultusError:
-        return None
-    return data.root.resolve(), set(data.identities)
 
 
 def _on_pairs(embedder: Embedder, data: FaceDataset, path: Path) -> PairsEvaluation:
     pairs = parse_pairs(path)
     first, second = _rows_of(pairs, data)
     missing = (first < 0) | (second < 0)
-    if missing.all():
-        raise VultusError(f"none of the images of {path} is in {data.title}; is it the pairs file of this data?")
+    if missing.mean() > MISSING:
+        raise VultusError(
+            f"{missing.sum():,} of the {len(pairs):,} pairs of {path} name an image that is not in {data.title}; "
+            "give the whole dataset, or the pairs file of this data"
+        )
     used = np.unique(np.concatenate([first[~missing], second[~missing]]))
     embeddings = embedder.dataset(data.subset(used))
     place = np.full(len(data), -1)
@@ -138,7 +147,7 @@ def _on_pairs(embedder: Embedder, data: FaceDataset, path: Path) -> PairsEvaluat
     left, right = embeddings[place[first[~missing]]], embeddings[place[second[~missing]]]
     scores[~missing] = np.einsum("nd,nd->n", left, right)
     result = kfold_accuracy(scores, pairs.same, pairs.folds)
-    return PairsEvaluation(embedder.name, data.title, result, int(missing.sum()))
+    return PairsEvaluation(embedder.name, data.title, result, int(missing.sum()), _notes(embedder, data))
 
 
 def _rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:

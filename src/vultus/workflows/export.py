@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx
 
-from vultus.data import FaceDataset
+from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
 from vultus.evaluation import Calibration, calibrate
-from vultus.recognizer import Card, Recognizer, export_onnx, load_recognizer, read_card, write_card
+from vultus.recognizer import Card, Recognizer, export_onnx, write_card
 from vultus.workflows.embedder import Embedder
 from vultus.workflows.evaluate import describe
 
@@ -36,14 +36,17 @@ def export(
     out = Path(out)
     if out.suffix.lower() != ".onnx":
         raise VultusError(f"--out {out}: the file must end in .onnx")
+    if out.is_dir():
+        raise VultusError(f"--out {out} is a folder; name a file")
     opened = open_run(run)
     data = None
     if calibrate_data is not None:
         data = FaceDataset.open(calibrate_data)
-        _refuse_seen(data, opened.recipe.data.train, opened.facts.get("validation"))
+        _refuse_seen(data, opened.seen)
     network, which = load_model(opened)
     section = opened.recipe.model
     provenance = {
+        "seen": opened.seen.to_dict() if opened.seen else None,
         "recipe": opened.recipe.model_dump(exclude_none=True),
         "checkpoint": which,
         **{
@@ -89,32 +92,11 @@ def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: in
     )
 
 
-def recalibrate(model: str | Path, dataset: str | Path, out: str | Path, models_dir: str | None = None) -> Card:
-    """Give a recogniser (an .onnx file of ours) a new calibration; the contract and so its galleries stay valid."""
-    recognizer = load_recognizer(model, models_dir)
-    card = recognizer.card.with_calibration(calibrate_on(recognizer, FaceDataset.open(dataset)))
-    network = onnx.load(str(model))
-    if read_card(network, str(model)) is None:
-        raise VultusError(f"{model} is no file of `vultus export`; only those can be calibrated in place")
-    write_card(network, card, out)
-    return card
-
-
-def _refuse_seen(data: FaceDataset, train: str, validation: str | None) -> None:
+def _refuse_seen(data: FaceDataset, seen: Seen | None) -> None:
     """Identities that were trained on, or on which the checkpoint was chosen, make thresholds look too good."""
-    for role, path in (("training", train), ("validation", _beside(train, validation))):
-        if path is None:
-            continue
-        try:
-            seen = FaceDataset.open(path)
-        except VultusError:
-            continue  # the run may have moved to another machine than its data
-        if seen.root.resolve() == data.root.resolve() and (shared := set(seen.identities) & set(data.identities)):
+    for count, role in zip(seen.overlap(data) if seen else (0, 0), ("training", "validation"), strict=True):
+        if count:
             raise VultusError(
-                f"{data.title} shares {len(shared)} identities with the {role} data {seen.title}; calibrate on a split "
-                "kept apart, as `vultus data split` makes"
+                f"{data.title} shares {count} identities with the {role} data of the run; calibrate on a split kept "
+                "apart, as `vultus data split` makes before training"
             )
-
-
-def _beside(train: str, validation: str | None) -> str | None:
-    return str(Path(train).parent / Path(validation).name) if validation else None

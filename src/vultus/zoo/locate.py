@@ -18,6 +18,10 @@ from vultus.zoo.table import ModelFile
 _CHUNK = 1 << 18
 
 
+class NotHere(VultusError):
+    """A known file that would have to be downloaded."""
+
+
 def models_home() -> Path:
     """Where downloads are kept: `VULTUS_HOME`, or `vultus` in the user's cache folder."""
     if home := os.environ.get("VULTUS_HOME"):
@@ -46,7 +50,7 @@ def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, downloa
     if cached.is_file():
         return _checked(cached, entry)
     if not download:
-        raise VultusError(f"{entry.name}: {entry.file} is not on this machine")
+        raise NotHere(f"{entry.name}: {entry.file} is not on this machine")
     return _download(entry, cached)
 
 
@@ -78,8 +82,12 @@ def _checked(path: Path, entry: ModelFile) -> Path:
 
 def _download(entry: ModelFile, target: Path) -> Path:
     """Fetch into a temporary file beside the target and rename: never a half-written model."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=entry.file, suffix=".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=entry.file, suffix=".part")
+    except OSError as error:
+        reason = f"cannot write {target.parent}: {error.strerror}"
+        raise VultusError(f"{reason}; set VULTUS_HOME to a folder of yours") from None
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(entry.url, timeout=60) as response:
             size = int(response.headers.get("Content-Length") or 0)

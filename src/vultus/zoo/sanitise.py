@@ -69,7 +69,8 @@ def _fold_constants(graph: onnx.GraphProto) -> None:
             axis, block = int(attributes.get("axis", 1)), int(attributes.get("block_size", 0))
             folded = dequantise(inputs[0], inputs[1], zero, axis % max(inputs[0].ndim, 1), block)
         elif node.op_type == "Reshape" and len(inputs) > 1 and inputs[0] is not None and inputs[1] is not None:
-            folded = inputs[0].reshape([int(d) for d in inputs[1]])
+            copied = [] if attributes.get("allowzero") else inputs[0].shape
+            folded = inputs[0].reshape([copied[i] if d == 0 and copied else int(d) for i, d in enumerate(inputs[1])])
         else:
             kept.append(node)
             continue
@@ -105,7 +106,10 @@ def _free_shapes(graph: onnx.GraphProto, dynamic_size: bool) -> None:
             tensor = shapes[node.input[1]]
             target = numpy_helper.to_array(tensor).copy()
             if target.size > 1 and target[0] == 1:
-                target[0] = 0  # 0 copies the input's size
+                target[0] = 0  # 0 copies the input's size, unless allowzero says otherwise
+                kept = [a for a in node.attribute if a.name != "allowzero"]
+                del node.attribute[:]
+                node.attribute.extend(kept)
                 tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
     for output in graph.output:
         shape = output.type.tensor_type.shape.dim
