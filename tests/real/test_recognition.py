@@ -96,7 +96,9 @@ def test_a_published_onnx_with_a_side_file(shared: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_whole_set_reproduces_the_published_figures(shared: Path, tmp_path: Path) -> None:
-    report = build_dataset(shared / "faces", tmp_path / "lfw")
+    report = build_dataset(
+        shared / "faces", tmp_path / "lfw", detector="yunet-n", models_dir=str(shared / "weights" / "yunet")
+    )
     assert report.info["images"] >= 6130
     pairs = evaluate("sface", tmp_path / "lfw", pairs=shared / "faces" / "pairs.txt")
     assert 0.992 <= pairs.kfold.mean <= 0.998  # type: ignore[union-attr]
