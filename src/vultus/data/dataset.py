@@ -25,36 +25,44 @@ MANIFEST = "dataset.json"
 FORMAT = "vultus-dataset-1"
 
 
-class FaceDataset:
-    """Aligned crops with their identities, memory-mapped. Rows of a view are numbered from 0."""
+class _Whole:
+    """The Arrow table and its identity column, read once and shared by the views made of one another."""
 
-    def __init__(self, root: Path, name: str | None, info: dict[str, Any], rows: np.ndarray) -> None:
+    def __init__(self, root: Path, info: dict[str, Any], rows: np.ndarray) -> None:
         from datasets import Dataset, disable_progress_bars
 
         disable_progress_bars()
+        try:
+            self.table = Dataset.load_from_disk(str(root / "crops"))
+        except Exception as error:
+            raise VultusError(
+                f"{root}/crops cannot be read ({type(error).__name__}); build the dataset again"
+            ) from None
+        if len(self.table) != info["images"] or int(rows.max()) >= len(self.table):
+            raise VultusError(
+                f"{root} has {len(self.table)} crops, {MANIFEST} says {info['images']}; build the dataset again"
+            )
+        self.encoded = self.table.select_columns(["crop", "identity"])
+        names = np.asarray(self.table.data.column("identity").to_pylist(), dtype=object)
+        self.names, self.codes = np.unique(names, return_inverse=True)
+
+
+class FaceDataset:
+    """Aligned crops with their identities, memory-mapped. Rows of a view are numbered from 0."""
+
+    def __init__(self, root: Path, name: str | None, info: dict[str, Any], rows: np.ndarray, whole: _Whole) -> None:
+        """Use `open`."""
         self.root = root
         self.name = name
         self.info = info
         """Contents of dataset.json."""
         self.rows = rows
         """(N,) int64: row in the Arrow table of each row of this view."""
-        try:
-            table = Dataset.load_from_disk(str(root / "crops"))
-        except Exception as error:
-            raise VultusError(
-                f"{root}/crops cannot be read ({type(error).__name__}); build the dataset again"
-            ) from None
-        if len(table) != info["images"] or (len(rows) and int(rows.max()) >= len(table)):
-            raise VultusError(
-                f"{root} has {len(table)} crops, {MANIFEST} says {info['images']}; build the dataset again"
-            )
-        self._table = table
-        self._encoded = table.select_columns(["crop", "identity"])
-        names, codes = np.unique(
-            np.asarray(table.data.column("identity").to_pylist(), dtype=object), return_inverse=True
-        )
-        present, labels = np.unique(codes[rows], return_inverse=True)
-        self.identities: list[str] = [str(name) for name in names[present]]
+        self._whole = whole
+        self._table = whole.table
+        self._encoded = whole.encoded
+        present, labels = np.unique(whole.codes[rows], return_inverse=True)
+        self.identities: list[str] = [str(name) for name in whole.names[present]]
         """Names of the identities of this view; a label indexes this list."""
         self.labels = labels.astype(np.int64)
         """(N,) int64, contiguous from 0 in this view."""
@@ -82,7 +90,7 @@ class FaceDataset:
             rows = rows[~np.isin(rows, np.load(exclusion, allow_pickle=False))]
         if not len(rows):
             raise VultusError(f"{path} holds no crops")
-        return cls(root, name, info, rows.astype(np.int64))
+        return cls(root, name, info, rows.astype(np.int64), _Whole(root, info, rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,7 +145,7 @@ class FaceDataset:
 
     def subset(self, indices: np.ndarray) -> FaceDataset:
         """A view of some rows of this view."""
-        return FaceDataset(self.root, self.name, self.info, self.rows[np.asarray(indices)])
+        return FaceDataset(self.root, self.name, self.info, self.rows[np.asarray(indices)], self._whole)
 
     def at_most(self, per_identity: int) -> FaceDataset:
         """A view of the first `per_identity` images of each identity, in the order of the view."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from vultus.errors import ContractError, VultusError
+from vultus.errors import ContractError
 from vultus.evaluation import Calibration
+from vultus.files import save_atomically
 from vultus.zoo import Contract, canonical_digest
 
 KEY = "vultus"
@@ -97,21 +96,3 @@ def write_card(model: onnx.ModelProto, card: Card, path: str | Path) -> None:
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, dict([*kept, (KEY, card.to_json())]))
     save_atomically(model.SerializeToString(), Path(path))
-
-
-def save_atomically(content: bytes, path: Path) -> None:
-    """Write a file whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    except OSError as error:
-        raise VultusError(f"cannot write {path}: {error.strerror}; choose another path") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise VultusError(f"cannot write {path}: {error.strerror}; choose another path") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import yaml
 import vultus
 from vultus.data import Seen
 from vultus.errors import VultusError
+from vultus.files import save_atomically
 from vultus.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Run:
             "python": platform.python_version(),
         }
         (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
-        _write(path / "seen.json", (json.dumps(seen.to_dict()) + "\n").encode())
+        save_atomically((json.dumps(seen.to_dict()) + "\n").encode(), path / "seen.json")
         run = cls(path, recipe, facts)
         run.record()
         return run
@@ -84,7 +85,7 @@ class Run:
     def record(self, **facts: Any) -> None:
         """Add to run.json what became known later."""
         self.facts |= facts
-        _write(self.path / "run.json", (json.dumps(self.facts, indent=2) + "\n").encode())
+        save_atomically((json.dumps(self.facts, indent=2) + "\n").encode(), self.path / "run.json")
 
     def rows(self) -> list[dict[str, str]]:
         """metrics.csv, a dictionary a row."""
@@ -177,12 +178,6 @@ def load_model(run: Run, which: str | None = None) -> tuple[torch.nn.Module, str
             f"{run.checkpoint(which)} does not fit {section.name}: {str(error).splitlines()[0]}"
         ) from None
     return network.eval(), which
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def _commit() -> str | None:

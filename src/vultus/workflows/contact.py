@@ -10,7 +10,7 @@ import numpy as np
 from vultus.data import FaceDataset
 from vultus.data.synth import contact_sheet
 from vultus.errors import VultusError
-from vultus.recognizer.card import save_atomically
+from vultus.files import save_atomically
 
 ROWS, COLUMNS = 12, 8
 

@@ -13,7 +13,7 @@ from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
 from vultus.evaluation import calibrate, verify_all_pairs
 from vultus.evaluation.kfold import Pairs, kfold_accuracy, parse_pairs
-from vultus.recognizer.card import save_atomically
+from vultus.files import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
 from vultus.workflows.results import Evaluation, PairsEvaluation
 
