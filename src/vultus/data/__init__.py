@@ -3,7 +3,7 @@
 from vultus.data.augment import Augmentation
 from vultus.data.build import BuildReport, build_dataset, read_listing
 from vultus.data.dataset import FaceDataset
-from vultus.data.order import Batches, epoch_order
+from vultus.data.order import Batches, IdentityBatches, epoch_order
 from vultus.data.seen import Seen
 from vultus.data.split import split_dataset
 from vultus.data.write import CropWriter
@@ -14,6 +14,7 @@ __all__ = [
     "BuildReport",
     "CropWriter",
     "FaceDataset",
+    "IdentityBatches",
     "Seen",
     "build_dataset",
     "epoch_order",

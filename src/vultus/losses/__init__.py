@@ -1,10 +1,24 @@
-"""Embedding + label -> loss: margins on the target cosine, class centres, the reduction over the other classes."""
+"""Embedding + label -> loss: margins on the target cosine, class centres, the walk over the other classes; pairs."""
 
-from __future__ import annotations
+from vultus.losses.centers import ClassCenters
+from vultus.losses.head import MarginLoss
+from vultus.losses.margins import Margin
+from vultus.losses.optimizers import RowAdamW, RowSGD
+from vultus.losses.pairs import PairLoss
+from vultus.losses.registry import LOSSES, LossInfo, create_loss, describe_loss, list_losses
+from vultus.losses.walk import ENGINES
 
-from vultus.losses.engines import ENGINES
-from vultus.losses.margins import MARGINS, Margin
-from vultus.losses.registry import create_loss, list_losses
-from vultus.losses.softmax import ClassCenters, MarginSoftmax
-
-__all__ = ["ENGINES", "MARGINS", "ClassCenters", "Margin", "MarginSoftmax", "create_loss", "list_losses"]
+__all__ = [
+    "ENGINES",
+    "LOSSES",
+    "ClassCenters",
+    "LossInfo",
+    "Margin",
+    "MarginLoss",
+    "PairLoss",
+    "RowAdamW",
+    "RowSGD",
+    "create_loss",
+    "describe_loss",
+    "list_losses",
+]

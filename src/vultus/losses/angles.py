@@ -1,4 +1,4 @@
-"""Arithmetic on cosines without acos: finite and monotone where acos and sqrt are not."""
+"""Arithmetic on cosines: finite, bounded and monotone where acos and sqrt are not."""
 
 from __future__ import annotations
 
@@ -24,12 +24,34 @@ def sine(cos: Tensor) -> Tensor:
     return torch.where(u > floor, u.clamp_min(floor).sqrt(), u / SINE_FLOOR)
 
 
-def add_angle(cos: Tensor, margin: float) -> Tensor:
-    """cos(theta + margin) of cos(theta), any shape, margin in radians in [0, pi), decreasing over all of [0, pi].
+def turn(cos: Tensor, angle: Tensor | float, factor: float = 1.0) -> Tensor:
+    """What a cosine becomes when its angle theta does factor * theta + angle: cos(phi), and on beyond both its ends.
 
-    Past theta = pi - margin the cosine would rise again and reward a worse sample; there -2 - cos(theta + margin)
-    continues it: mirrored at its lowest point -1, so without the jump of the usual cos(theta) - margin * sin(margin),
-    and with the gradient of the same size. The range is [-2 + cos(margin), cos(margin)].
+    A cosine alone would rise again past phi = pi and reward a worse sample (and fall again below 0 and punish a better
+    one). Everywhere it is therefore (-1)^k cos(phi) - 2k with k = floor(phi / pi), SphereFace's continuation
+    (arXiv 1704.08063): strictly decreasing in theta, without a jump, and with gradients of the same size.
+
+    cos: any shape, float32 or float64. angle: radians in [-pi, pi], a number or like cos. factor: above 0. The gradient
+    is bounded by that of `sine`; one other than 1 computes theta itself, by atan2, with the same bounds.
     """
-    shifted = cos * math.cos(margin) - sine(cos) * math.sin(margin)
-    return torch.where(cos >= -math.cos(margin), shifted, -2 - shifted)
+    if factor == 1.0:
+        angle = torch.as_tensor(angle, dtype=cos.dtype, device=cos.device)
+        cos_angle = angle.cos()
+        turned = cos * cos_angle - sine(cos) * angle.sin()
+        over = (angle > 0) & (cos < -cos_angle)
+        under = (angle < 0) & (cos > cos_angle)
+        return torch.where(over, -2 - turned, torch.where(under, 2 - turned, turned))
+    phi = factor * theta(cos) + angle
+    half_turns = torch.floor(phi.detach() / math.pi)
+    sign = 1 - 2 * torch.remainder(half_turns, 2)
+    return sign * phi.cos() - 2 * half_turns
+
+
+def theta(cos: Tensor) -> Tensor:
+    """The angle of a cosine, radians in [0, pi], with a gradient of at most 2 / SINE_FLOOR."""
+    return torch.atan2(sine(cos).clamp_min(0), cos)  # an ulp below -1 must not become an angle of -pi
+
+
+def past_pi(cos: Tensor, angle: Tensor | float, factor: float = 1.0) -> Tensor:
+    """Whether factor * theta + angle lies past pi, where `turn` has left the cosine; bool, like cos."""
+    return factor * theta(cos.detach()) + angle > math.pi
