@@ -40,7 +40,7 @@ def naive(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Ten
             losses.append(softmax_loss(logits[label], [z for j, z in enumerate(logits) if j != label]))
             continue
         if name == "subcenter_arcface":
-            nearest = [min((angle_between(x[i], w) for w in three)) for three in weight.split(3)]
+            nearest = [min(angle_between(x[i], w) for w in three) for three in weight.split(3)]
             theta, rest = nearest[label], [t for j, t in enumerate(nearest) if j != label]
         else:
             theta = angle_between(x[i], weight[label])

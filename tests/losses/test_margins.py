@@ -13,12 +13,10 @@ from vultus.losses import create_loss, describe_loss
 from vultus.losses.angles import SINE_FLOOR
 
 DETACHED = {"arcface", "combined", "sphereface", "sphereface_r", "subcenter_arcface"}
-MODES = [(name, mode) for name in sorted(DETACHED) for mode in ("exact", "detached")] + [
-    (name, None)
-    for name in (
-        "normface cosface adaface magface elasticface_arc elasticface_cos curricularface uniface sphereface2".split()
-    )
-]
+ONE_GRADIENT = ["normface", "cosface", "adaface", "magface", "elasticface_arc", "elasticface_cos"]
+ONE_GRADIENT += ["curricularface", "uniface", "sphereface2"]
+MODES = [(name, mode) for name in sorted(DETACHED) for mode in ("exact", "detached")]
+MODES += [(name, None) for name in ONE_GRADIENT]
 
 
 def grad_of(tensor: torch.Tensor) -> torch.Tensor:

@@ -44,8 +44,8 @@ def check_embeddings(embeddings: Tensor) -> None:
         row = int((~finite).nonzero()[0])
         value = float(values[row][~values[row].isfinite()][0])
         raise VultusError(
-            f"embeddings: row {row} holds {value}; the network has diverged (a lower learning rate, "
-            "gradient clipping or fp32 help) or was given such pixels"
+            f"embeddings: row {row} holds {value}; the network has diverged: "
+            "lower optimizer.lr, set optimizer.clip_norm, or train in fp32"
         )
     empty = (values == 0).all(1)
     if empty.any():

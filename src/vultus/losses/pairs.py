@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vultus.errors import VultusError
-from vultus.losses.check import check_batch
+from vultus.losses.check import check_batch, check_embeddings
 
 Mining = Literal["semi_hard", "batch_hard", "batch_all"]
 
@@ -38,6 +38,8 @@ class PairLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.check = False
+        """Look for embeddings that are not finite or have no length on a GPU too."""
         self.observed: dict[str, Tensor] = {}
         """0-dim tensors, detached, of the last forward: what `measure` counted; `norm_mean` and `norm_std` of the raw
         embeddings' norms; `target_cos`, the mean cosine of the positive pairs (NaN in a batch without one)."""
@@ -48,6 +50,8 @@ class PairLoss(nn.Module):
         Raises VultusError for wrong shapes or dtypes.
         """
         check_batch(embeddings, labels, None)
+        if self.check or embeddings.device.type == "cpu":
+            check_embeddings(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             raw = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
             unit = F.normalize(raw, dim=1, eps=NORM_FLOOR)

@@ -149,7 +149,9 @@ def create_loss(
         for option, value in head.items():
             if value is not None:
                 raise VultusError(f"loss {name}: has no class centres, and so no {option}; leave {option}={value} out")
-        return _create(name, kind, given, [])
+        pairs = _create(name, kind, given, [])
+        pairs.check = check
+        return pairs
     margin = _create(name, kind, given, list(head))
     if margin_grad is not None:
         margin.choose_grad(margin_grad)

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.data import Augmentation, Batches, FaceDataset, Seen
+from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
-from vultus.losses import create_loss
 from vultus.models import create_model
+from vultus.training.gradients import gradient_norm, scale_gradients
 from vultus.training.interrupt import Interruption
 from vultus.training.recipe import Recipe, load_recipe
 from vultus.training.report import Reporter
-from vultus.training.run import MetricsWriter, Run, check_free, now, open_run
+from vultus.training.run import OBSERVED, MetricsWriter, Run, check_free, now, open_run
 from vultus.training.schedule import learning_rate, make_optimizer
-from vultus.training.setup import Trainee, make_fabric, make_loader
+from vultus.training.setup import Trainee, make_batches, make_fabric, make_loader, make_loss
 from vultus.training.validation import Validation, check_training_data, validation_split
 
 if TYPE_CHECKING:
@@ -69,18 +69,11 @@ class _Trainer:
         check_training_data(data)
         self.validation = Validation.prepare(validation_split(recipe.data.train, recipe.data.validation), data)
         settings = recipe.training
-        self.batches = Batches(
-            data, settings.batch_size, Augmentation(**recipe.augment.model_dump()), seed=settings.seed
-        )
+        self.batches = make_batches(data, recipe)
         self.steps_per_epoch = max(1, self.batches.per_epoch // settings.accumulate)
         section = recipe.model
         self.network = create_model(section.name, section.embedding_dim, section.pretrained, **section.options)
-        self.loss = create_loss(
-            recipe.loss.name,
-            section.embedding_dim,
-            len(data.identities),
-            **recipe.loss.model_dump(exclude={"name"}, exclude_none=True),
-        )
+        self.loss = make_loss(recipe, len(data.identities))
         steps = run.facts["steps"] if run else self._length()
         self.run = run or Run.create(
             recipe,
@@ -133,8 +126,12 @@ class _Trainer:
             with Interruption() as interruption, self.reporter.bar(self.steps, self.step) as bar:
                 batches = iter(loader)
                 while self.step < self.steps:
-                    loss, norm, rate, images = self._step(batches)
-                    _check_finite(loss, self.step + 1, self.run)
+                    try:
+                        loss, images, row = self._step(batches)
+                        _check_finite(loss)
+                    except VultusError as error:
+                        kept = f"{self.run.checkpoint()} still holds step {self.run.load()['step']}"
+                        raise VultusError(f"step {self.step + 1}: {error} ({kept})") from None
                     self.step += 1
                     self.seconds = before + time.monotonic() - started
                     bar.advance(loss, images)
@@ -142,8 +139,15 @@ class _Trainer:
                         bar.total(self._keep_time())
                         speed = images * (self.step - last_log) / max(1e-9, time.monotonic() - since)
                         epoch = (self.step - 1) // self.steps_per_epoch
-                        row: dict[str, Any] = {"step": self.step, "epoch": epoch, "seconds": round(self.seconds, 2)}
-                        metrics.add(**row, loss=loss, lr=rate, grad_norm=norm, images_per_second=speed)
+                        row |= self._observed()
+                        metrics.add(
+                            step=self.step,
+                            epoch=epoch,
+                            seconds=round(self.seconds, 2),
+                            loss=loss,
+                            images_per_second=speed,
+                            **row,
+                        )
                     if self.step % every == 0 or self.step == self.steps:
                         self._validate(metrics)
                     due = self.step % every == 0 or time.monotonic() - saved > SAVE_SECONDS
@@ -162,12 +166,15 @@ class _Trainer:
                 torch.cuda.empty_cache()
         return self.run
 
-    def _step(self, batches: Any) -> tuple[float, float, float, int]:
-        """One optimiser step: (mean loss, gradient norm, learning rate, images)."""
+    def _step(self, batches: Any) -> tuple[float, int, dict[str, float]]:
+        """One optimiser step: mean loss, images, and what metrics.csv wants of it."""
         section, accumulate = self.recipe.optimizer, self.recipe.training.accumulate
         rate = learning_rate(self.step, self.steps, section.lr, self.recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        update = getattr(self.loss, "update", None)
+        if update is not None:
+            update.lr = rate
         total, images = 0.0, 0
         for micro in range(accumulate):
             crops, labels = next(batches)
@@ -176,15 +183,29 @@ class _Trainer:
                 self.fabric.backward(loss)
             total += float(loss.detach())
             images += len(labels)
-        norm = float("nan")
-        if section.clip_norm is not None:
-            clipped = self.fabric.clip_gradients(
-                self.trainee, self.optimizer, max_norm=section.clip_norm, error_if_nonfinite=False
-            )
-            norm = float(clipped) if clipped is not None else norm
+        row = {"lr": rate, **self._clip(update.squares if update is not None else None)}
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return total, norm, rate, images
+        return total, images, row
+
+    def _clip(self, updated: torch.Tensor | None) -> dict[str, float]:
+        """Clip as the recipe says; the norms before it, of all gradients and of the head's.
+
+        updated: the head's sum of squares, where its gradient exists no more.
+        """
+        section = self.recipe.optimizer
+        self.fabric.strategy.precision.unscale_gradients(getattr(self.optimizer, "optimizer", self.optimizer))
+        network, head = list(self.network.parameters()), list(self.loss.parameters())
+        of_network, of_head = gradient_norm(network), gradient_norm(head, updated)
+        norm = (of_network.square() + of_head.to(of_network).square()).sqrt()
+        if section.clip_norm is not None:
+            clipped, parts = (norm, network + head) if section.clip == "all" else (of_network, network)
+            scale_gradients(parts, (section.clip_norm / (clipped + 1e-6)).clamp(max=1.0))
+        return {"grad_norm": float(norm), "head_grad_norm": float(of_head)}
+
+    def _observed(self) -> dict[str, float]:
+        """What the loss saw of its last batch, as far as metrics.csv has a column for it."""
+        return {name: float(value) for name, value in self.loss.observed.items() if name in OBSERVED}
 
     def _length(self) -> int:
         """Optimiser steps planned; a run by minutes corrects its plan from the tenth step on (`_keep_time`)."""
@@ -272,9 +293,6 @@ class _Trainer:
             raise VultusError(f"{self.run.path} has finished its {self.steps} steps; there is nothing to resume")
 
 
-def _check_finite(loss: float, step: int, run: Run) -> None:
+def _check_finite(loss: float) -> None:
     if loss != loss or loss in (float("inf"), float("-inf")):
-        raise VultusError(
-            f"the loss is {loss} at step {step}; lower optimizer.lr or set optimizer.clip_norm "
-            f"({run.checkpoint()} still holds step {run.load()['step']})"
-        )
+        raise VultusError(f"the loss is {loss}; lower optimizer.lr or set optimizer.clip_norm")

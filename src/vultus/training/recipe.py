@@ -49,10 +49,63 @@ class ModelSection(_Section):
 
 
 class LossSection(_Section):
+    """A loss by name (`loss: arcface`), or a block with the head's options and the loss's own parameters, as
+    `vultus losses` shows them (`margin: 0.4`). All but the name are optional.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
     name: str = "arcface"
     scale: float | None = Field(None, gt=0)
-    margin: float | None = None
     margin_grad: Literal["exact", "detached"] | None = None
+    engine: Literal["auto", "dense", "cut", "triton"] | None = None
+    keep: bool | None = None
+    """Whether products are kept for backward; by the free memory if not given."""
+    products: Literal["fp32", "bf16", "fp16"] | None = None
+    """Type of the head's matrix products; bf16 if training.precision is bf16 (gradients are then 1 to 3 % off)."""
+    sample: float | None = Field(None, gt=0, le=1)
+    """Share of the centres in a step (Partial FC)."""
+    filter_above: float | None = Field(None, gt=-1, lt=1)
+    """Other classes with a cosine above this are left out, as label noise."""
+    skip_below: float | None = Field(None, ge=0, lt=1)
+    update_in_backward: bool = False
+    """SGD on the centres within backward: their gradient is never held whole."""
+    check: bool = False
+    """Look for bad labels and embeddings on a GPU too, which waits for it at every step."""
+
+    @model_validator(mode="after")
+    def _known(self) -> LossSection:
+        from vultus.losses import describe_loss
+
+        info = describe_loss(self.name)
+        for key in self.parameters:
+            if key not in info.parameters:
+                options = [name for name in LossSection.model_fields if name != "name"]
+                near = difflib.get_close_matches(key, [*info.parameters, *options], n=1)
+                hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(info.parameters) or 'none'}"
+                raise ValueError(f"{self.name} has no parameter {key}; {hint}")
+        if info.pairs and (wrong := [k for k in self.head if k not in ("name", "check")]):
+            raise ValueError(f"{self.name} compares pairs and has no class centres; remove {', '.join(wrong)}")
+        if self.update_in_backward and self.sample not in (None, 1.0):
+            raise ValueError("update_in_backward and sample both keep the gradient small; choose one")
+        return self
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The loss's own parameters that were given."""
+        return dict(self.model_extra or {})
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The other keys that were given and are not the default."""
+        return self.model_dump(exclude=set(self.parameters), exclude_defaults=True)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the loss compares the embeddings of a batch, without class centres."""
+        from vultus.losses import describe_loss
+
+        return describe_loss(self.name).pairs
 
 
 class OptimizerSection(_Section):
@@ -63,7 +116,9 @@ class OptimizerSection(_Section):
     weight_decay: float = Field(5e-4, ge=0)
     """Not applied to biases, norms and PReLU slopes."""
     clip_norm: float | None = Field(5.0, gt=0)
-    """Largest norm of the gradient of network and centres together; null for no clipping."""
+    """Largest norm of the gradient; null for no clipping."""
+    clip: Literal["all", "network"] = "all"
+    """Clip the gradient of network and centres together, or that of the network alone."""
 
     @model_validator(mode="after")
     def _only_what_works(self) -> OptimizerSection:
@@ -94,6 +149,9 @@ class TrainingSection(_Section):
     step for step; one by `epochs` can."""
     batch_size: int = Field(128, ge=2)
     """Crops a step of the network; with accumulate=k the optimiser sees k times as many."""
+    images_per_identity: int | None = Field(None, ge=1)
+    """K images of each of batch_size / K identities in a batch, each identity equally often; 4 for the losses that
+    compare pairs (triplet, contrastive), which need it; otherwise every image once an epoch."""
     accumulate: int = Field(1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
@@ -124,6 +182,32 @@ class Recipe(_Section):
     optimizer: OptimizerSection = Field(default_factory=lambda: OptimizerSection.model_validate({}))
     schedule: ScheduleSection = Field(default_factory=lambda: ScheduleSection.model_validate({}))
     training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _together(self) -> Recipe:
+        loss, training, optimizer = self.loss, self.training, self.optimizer
+        if loss.pairs and training.images_per_identity == 1:
+            raise ValueError(
+                f"loss {loss.name} compares images of one identity: training.images_per_identity must be 2+"
+            )
+        if loss.pairs and training.accumulate > 1:
+            raise ValueError(f"loss {loss.name} compares images within a batch: training.accumulate does not widen it")
+        if loss.update_in_backward:
+            wrong = {
+                "training.accumulate=1": training.accumulate > 1,
+                "optimizer.name=sgd": optimizer.name != "sgd",
+                "optimizer.clip=network or optimizer.clip_norm=null": bool(optimizer.clip_norm)
+                and optimizer.clip == "all",
+                "training.precision=fp32 or bf16 (fp16 scales gradients)": training.precision == "fp16",
+            }
+            if needed := [name for name, bad in wrong.items() if bad]:
+                raise ValueError(f"loss.update_in_backward needs {'; '.join(needed)}")
+        return self
 
     @field_validator("run")
     @classmethod

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "vultus-run-1"
-COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_far", "val_auc")
+OBSERVED = ("target_cos", "margin", "past_pi", "active", "norm_mean", "norm_std")
+"""What a loss tells of its last batch: mean target cosine, what the margin takes off it, share of samples whose
+margined angle lies past pi; share of pairs or triplets with a loss; mean and deviation of the raw norms."""
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "head_grad_norm", *OBSERVED)
+COLUMNS += ("images_per_second", "val_tar", "val_far", "val_auc")
 
 
 @dataclass

@@ -29,8 +29,11 @@ def learning_rate(step: int, total: int, base: float, schedule: ScheduleSection)
 
 
 def make_optimizer(modules: Iterable[torch.nn.Module], section: OptimizerSection) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over the parameters of the modules; one-dimensional ones do not decay."""
-    import torch
+    """SGD with momentum or AdamW over the parameters of the modules; one-dimensional ones do not decay.
+
+    Both touch only the sampled rows where the head samples its centres.
+    """
+    from vultus.losses import RowAdamW, RowSGD
 
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups = [
@@ -39,5 +42,10 @@ def make_optimizer(modules: Iterable[torch.nn.Module], section: OptimizerSection
     ]
     groups = [group for group in groups if group["params"]]
     if section.name == "adamw":
-        return torch.optim.AdamW(groups, lr=section.lr)
-    return torch.optim.SGD(groups, lr=section.lr, momentum=0.9 if section.momentum is None else section.momentum)
+        return RowAdamW(groups, lr=section.lr)
+    return RowSGD(groups, lr=section.lr, momentum=momentum_of(section))
+
+
+def momentum_of(section: OptimizerSection) -> float:
+    """SGD's momentum, 0.9 unless given."""
+    return 0.9 if section.momentum is None else section.momentum

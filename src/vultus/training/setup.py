@@ -9,11 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Sampler
 
-from vultus.data import Batches
+from vultus.data import Augmentation, Batches, FaceDataset, IdentityBatches
 from vultus.errors import VultusError
+from vultus.losses import MarginLoss, PairLoss, create_loss
 from vultus.training.embed import normalise
 from vultus.training.interrupt import ignore_interrupt
-from vultus.training.recipe import TrainingSection
+from vultus.training.recipe import Recipe, TrainingSection
+from vultus.training.schedule import momentum_of
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -29,6 +31,39 @@ def make_fabric(settings: TrainingSection) -> Fabric:
         )
     precision = PRECISIONS[settings.precision]
     return Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+
+
+IMAGES_PER_IDENTITY = 4
+"""Of losses that compare pairs: FaceNet's batches show about 40 of each identity among 1,800, P x K batches of
+re-identification (arXiv 1703.07737) 4."""
+
+
+def make_batches(data: FaceDataset, recipe: Recipe) -> Batches | IdentityBatches:
+    """What every step sees: each image once an epoch, or some images of each of some identities."""
+    settings = recipe.training
+    augmentation = Augmentation(**recipe.augment.model_dump())
+    images = settings.images_per_identity or (IMAGES_PER_IDENTITY if recipe.loss.pairs else None)
+    if images is None:
+        return Batches(data, settings.batch_size, augmentation, seed=settings.seed)
+    if recipe.loss.pairs and not (data.counts > 1).any():
+        raise VultusError(f"{data.title} has one image of each identity; {recipe.loss.name} needs two of some")
+    return IdentityBatches(data, settings.batch_size, images, augmentation, seed=settings.seed)
+
+
+def make_loss(recipe: Recipe, num_classes: int) -> MarginLoss | PairLoss:
+    """The recipe's loss for so many identities."""
+    section = recipe.loss
+    options = section.model_dump(exclude={"name", "update_in_backward"}, exclude_none=True)
+    if recipe.training.precision == "bf16" and not section.pairs:
+        options.setdefault("products", "bf16")
+    if section.update_in_backward:
+        optimizer = recipe.optimizer
+        options["update_in_backward"] = {
+            "lr": optimizer.lr,
+            "momentum": momentum_of(optimizer),
+            "weight_decay": optimizer.weight_decay,
+        }
+    return create_loss(section.name, recipe.model.embedding_dim, num_classes, **options)
 
 
 class Trainee(torch.nn.Module):
@@ -57,7 +92,9 @@ class _Numbers(Sampler[int]):
                 yield epoch * self._per_epoch + (within * self._accumulate + micro) % self._per_epoch
 
 
-def make_loader(batches: Batches, settings: TrainingSection, steps_per_epoch: int, first: int) -> DataLoader:
+def make_loader(
+    batches: Batches | IdentityBatches, settings: TrainingSection, steps_per_epoch: int, first: int
+) -> DataLoader:
     """Batches from optimiser step `first` on, made by `settings.workers` processes."""
     return DataLoader(
         batches,  # type: ignore[arg-type]
