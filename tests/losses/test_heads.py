@@ -192,6 +192,7 @@ def test_training_goes_down_and_stays_finite(margin_loss: str, start: str):
     loss = create_loss(margin_loss, 8, 10)
     x, labels = torch.randn(32, 8), torch.arange(32) % 10
     if start == "at the centres":
+        loss.centers.weight.data = F.normalize(loss.centers.weight.data)
         x = loss.centers.weight.detach()[labels * loss.margin.subcenters]
     x.requires_grad_()
     optimizer = torch.optim.SGD([x, *loss.parameters()], lr=1.0 if margin_loss == "softmax" else 0.1)

@@ -1,0 +1,359 @@
+"""The ArcFace head alone, forward and backward: time and memory of ours and of the peers, side by side (Linux).
+
+    uv run python benchmarks/head.py [--classes 10000 100000 1000000] [--batch 128 512] [--rounds 3] [--out result.json]
+    uv run --with pytorch-metric-learning python benchmarks/head.py     # with that peer
+    uv run python benchmarks/head.py --gradient-error                   # how far the gradients are from float64
+    uv run python benchmarks/head.py --gpu [--tf32]                     # large numbers of classes on a CUDA device
+
+Each measurement runs in a process of its own, so that its peak memory is its own. A round goes through all methods
+once; ratios are between methods of the same round, and medians over the rounds are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import itertools
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vultus.losses import MarginLoss, create_loss
+from vultus.terminal import table
+
+MARGIN, SCALE = 0.5, 64.0
+BARE, STRAIGHT, TEXTBOOK, PML = "bare products", "straight-through logits", "textbook", "pytorch-metric-learning"
+HAVE_PML = importlib.util.find_spec("pytorch_metric_learning") is not None
+GET_PML = f"{PML} is not installed: uv run --with {PML} python benchmarks/head.py"
+
+
+class Head(NamedTuple):
+    """`forward` makes the loss (without a graph if the gradients are there already), `weight` is its parameter."""
+
+    forward: Callable[[], Tensor]
+    weight: Tensor
+
+
+def ours(x: Tensor, weight: Tensor, labels: Tensor, **options: Any) -> Head:
+    with x.device:
+        loss = create_loss("arcface", weight.shape[1], len(weight), margin_grad="detached", **options)
+    assert isinstance(loss, MarginLoss)
+    loss.centers.weight.data = weight
+    if loss.update is not None:
+        loss.update.velocity.fill_(0)  # part of what is there before the steps
+    return Head(lambda: loss(x, labels), loss.centers.weight)
+
+
+def bare_products(x: Tensor, weight: Tensor, labels: Tensor, chunk: int = 2048) -> Head:
+    """The three matrix products of any exact head and nothing else: the floor."""
+
+    @torch.no_grad()
+    def forward() -> Tensor:
+        x.grad, weight.grad = torch.zeros_like(x), torch.empty_like(weight)
+        for start in range(0, len(weight), chunk):
+            centers = weight[start : start + chunk]
+            products = x @ centers.t()
+            x.grad.addmm_(products, centers)
+            torch.mm(products.t(), x, out=weight.grad[start : start + chunk])
+        return torch.tensor(math.nan)
+
+    return Head(forward, weight)
+
+
+def textbook(x: Tensor, weight: Tensor, labels: Tensor) -> Head:
+    """The formula as papers print it, left to autograd."""
+
+    def forward() -> Tensor:
+        cosine = F.linear(F.normalize(x), F.normalize(weight))
+        phi = cosine * math.cos(MARGIN) - (1 - cosine.square()).clamp_min(1e-9).sqrt() * math.sin(MARGIN)
+        one_hot = torch.zeros_like(cosine).scatter_(1, labels[:, None], 1)
+        return F.cross_entropy((one_hot * phi + (1 - one_hot) * cosine) * SCALE, labels)
+
+    return Head(forward, weight.requires_grad_())
+
+
+def straight_through(x: Tensor, weight: Tensor, labels: Tensor) -> Head:
+    """The order of arcface_torch: the margin is added in place, out of autograd's sight; here to the targets only."""
+    rows = torch.arange(len(labels), device=labels.device)
+
+    def forward() -> Tensor:
+        logits = F.linear(F.normalize(x), F.normalize(weight))
+        with torch.no_grad():
+            logits[rows, labels] = logits[rows, labels].clamp_(-1, 1).arccos_().add_(MARGIN).cos_()
+        return F.cross_entropy(logits * SCALE, labels)
+
+    return Head(forward, weight.requires_grad_())
+
+
+def metric_learning(x: Tensor, weight: Tensor, labels: Tensor) -> Head:
+    """pytorch-metric-learning's ArcFaceLoss, whose W is (D, C) and whose margin is in degrees (28.6)."""
+    from pytorch_metric_learning.losses import ArcFaceLoss  # pyright: ignore[reportMissingImports]
+
+    options = {"margin": math.degrees(MARGIN), "scale": SCALE, "weight_init_func": lambda w: w}
+    loss = ArcFaceLoss(len(weight), weight.shape[1], **options)
+    loss.W.data = weight.t().contiguous()
+    return Head(lambda: loss(x, labels), loss.W)
+
+
+class Method(NamedTuple):
+    make: Callable[..., Head]
+    options: dict[str, Any]
+    memory: tuple[float, float, float]
+    """Measured peak beyond W and its gradient in float32 matrices: the larger of a (B, C) + b (C, D) and c (C, D)."""
+    tolerance: float = 1e-3
+    """Of the loss, relative to the textbook's; inf: another loss, or none."""
+    gradient: float = 1.0
+    """Share of the centres that a gradient is left for."""
+
+    def need(self, classes: int, batch: int, dim: int) -> float:
+        pairs, centers, backward = self.memory
+        return 4.0 * classes * (2 * dim + max(pairs * batch + centers * dim, backward * dim)) + 0.6 * 2**30
+
+
+KEPT, AGAIN = {"engine": "cut", "keep": True}, {"engine": "cut", "keep": False}
+METHODS = {
+    BARE: Method(bare_products, {}, (0, 0, 0), math.inf),
+    "ours, auto": Method(ours, {}, (1.2, 0, 0)),
+    "ours, dense": Method(ours, {"engine": "dense"}, (1.5, 1, 0)),
+    "ours, cut, kept": Method(ours, KEPT, (1.2, 0, 0)),
+    "ours, cut, recomputing": Method(ours, AGAIN, (0, 0, 0)),
+    "ours, bf16, kept": Method(ours, {**KEPT, "products": "bf16"}, (1.2, 0, 0), 0.02),
+    "ours, bf16, recomputing": Method(ours, {**AGAIN, "products": "bf16"}, (0, 0, 0), 0.02),
+    "ours, update in backward": Method(ours, {"update_in_backward": {"lr": 0.1}}, (1.2, 0, 0), gradient=0),
+    "ours, sampled 0.1": Method(ours, {"sample": 0.1}, (0.2, 0, 0), math.inf, gradient=0.1),
+    STRAIGHT: Method(straight_through, {}, (3.2, 1, 4.5)),
+    TEXTBOOK: Method(textbook, {}, (9, 1, 4.5)),
+    PML: Method(metric_learning, {}, (4.2, 1, 4.5)),
+}
+
+
+def draw(classes: int, batch: int, dim: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings with a cosine of about 0.6 to their class's centre, as in the middle of a training; W; labels."""
+    torch.manual_seed(0)
+    weight = torch.empty(classes, dim, device=device).normal_(std=0.05)
+    labels = torch.randint(classes, (batch,), device=device)
+    x = F.normalize(weight[labels]) + 4 / 3 * F.normalize(torch.randn(batch, dim, device=device))
+    return x.requires_grad_(), weight, labels
+
+
+def step(head: Head, x: Tensor) -> Tensor:
+    x.grad = head.weight.grad = None
+    loss = head.forward()
+    if loss.requires_grad:
+        loss.backward()
+    return loss.detach()
+
+
+def kib(path: str, key: str) -> int:
+    return next(int(line.split()[1]) for line in Path(path).read_text().splitlines() if line.startswith(key + ":"))
+
+
+def measure_one(name: str, classes: int, batch: int, dim: int, steps: int) -> dict[str, Any]:
+    """In a process of its own: time, memory and loss of one method."""
+    with contextlib.suppress(OSError):  # if memory runs out, this process goes and not someone else's
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    method = METHODS[name]
+    x, weight, labels = draw(64, 8, dim)
+    step(method.make(x, weight, labels, **method.options), x)  # libraries load, threads start
+    x, weight, labels = draw(classes, batch, dim)
+    head = method.make(x, weight, labels, **method.options)
+    del weight  # a copy of it may be the parameter
+    before = kib("/proc/self/status", "VmRSS")
+    loss = step(head, x).item()
+    x.grad = head.weight.grad = None
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        own_peak = True
+    except OSError:  # then the peak includes what came before the steps
+        own_peak = False
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        step(head, x)
+        times.append((time.perf_counter() - started) * 1000)
+    peak = kib("/proc/self/status", "VmHWM") if own_peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    extra = max(0.0, (peak - before) / 2**10 - 4 * classes * dim * method.gradient / 2**20)
+    return {"ms": statistics.median(times), "extra_mib": extra, "loss": loss, "own_peak": own_peak, "times": times}
+
+
+def measure(name: str, classes: int, batch: int, slow_bf16: bool, options: argparse.Namespace) -> dict[str, Any]:
+    """Start that process: its result, or a `note` why there is none."""
+    need, free = METHODS[name].need(classes, batch, options.dim), kib("/proc/meminfo", "MemAvailable") * 2**10
+    if need > 0.85 * free:
+        return {"note": f"does not fit (needs about {need / 2**30:.1f} GiB, {free / 2**30:.1f} are free)"}
+    if slow_bf16 and "products" in METHODS[name].options and classes * batch > 2e7:
+        return {"note": "left out: bf16 is emulated on this processor, many times slower"}
+    steps = options.steps or (9 if classes <= 30_000 else 5 if classes <= 300_000 else 2)
+    numbers = {"classes": classes, "batch": batch, "dim": options.dim, "threads": options.threads, "steps": steps}
+    command = [sys.executable, __file__, "--one", name] + [f"--{k}={v}" for k, v in numbers.items()]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
+    except subprocess.TimeoutExpired:
+        return {"note": f"took longer than {options.limit} s"}
+    if done.returncode:
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1][:160]
+        return {"note": f"killed by signal {-done.returncode}" if done.returncode < 0 else f"failed: {message}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def show(classes: int, batch: int, rounds: list[dict[str, dict[str, Any]]], facts: dict[str, Any]) -> None:
+    """The table of one size, and warnings where losses that should be equal are not."""
+
+    def median(form: str, name: str, key: str = "ms", over: str = "", under: str = "") -> str:
+        """Of a value, over that of a peer in the same round or a peer's over it, among the rounds that have them."""
+        full = [r for r in rounds if all("ms" in r.get(n, {}) for n in (name, over or name, under or name))]
+        values = [
+            (r[over]["ms"] if over else r[name][key]) / (r[under or name]["ms"] if over or under else 1) for r in full
+        ]
+        return format(statistics.median(values), form) if values else "-"
+
+    results = {name: next(r[name] for r in rounds if name in r) for name in METHODS if any(name in r for r in rounds)}
+    expected = next((results[n]["loss"] for n in (TEXTBOOK, PML, STRAIGHT) if "loss" in results.get(n, {})), math.nan)
+    rows, notes = [], ["MiB: peak beyond W, its gradient and the inputs. p-m-l: pytorch-metric-learning."]
+    if "ours, update in backward" in results:
+        notes.append("Update in backward includes SGD's step, which the others have still to make.")
+    if not facts["bf16 in hardware"]:
+        notes.append("This processor has neither avx512_bf16 nor amx_bf16: bf16 is emulated, and slow.")
+    if any(r.get("own_peak") is False for r in results.values()):
+        notes.append("/proc/self/clear_refs is not writable: peaks include what came before the steps.")
+    notes += [] if HAVE_PML else [GET_PML]
+    for name, result in results.items():
+        loss = result.get("loss", math.nan)
+        row = [name, median(",.1f", name), median(".2f", name, under=BARE)]
+        row += [median(".2f", name, over=peer) for peer in (PML, TEXTBOOK)] + [median(",.0f", name, "extra_mib")]
+        rows.append([*row, "-" if math.isnan(loss) else f"{loss:.4f}"])
+        notes += [f"{name}: {result['note']}"] if "note" in result else []
+        if abs(loss - expected) > METHODS[name].tolerance * abs(expected):
+            notes.append(f"WARNING: the loss of {name} is {loss:.6g}, that of the peers {expected:.6g}")
+    title = f"{classes:,} classes, batch {batch}, D {facts['dim']}; {facts['cpu']}, {facts['threads']} threads"
+    title += f", torch {facts['torch']}, {facts['date']}; medians of {len(rounds)} rounds"
+    table(title, ("method", "ms", "x bare", "faster than p-m-l", "than textbook", "MiB", "loss"), rows, notes)
+
+
+def compare(options: argparse.Namespace) -> None:
+    cpu = Path("/proc/cpuinfo").read_text()
+    model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), "CPU")
+    facts = {"date": date.today().isoformat(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    facts |= {"cpu": model, "bf16 in hardware": "avx512_bf16" in cpu or "amx_bf16" in cpu, "dim": options.dim}
+    names = [n for n in METHODS if not options.methods or any(part in n for part in options.methods)]
+    names = [n for n in names if HAVE_PML or n != PML]
+    rounds: dict[tuple[int, int], list[dict[str, dict[str, Any]]]] = {}
+    try:
+        for size in itertools.product(options.classes, options.batch):
+            rounds[size], failed = [], {}  # what has failed is not tried again
+            for index in range(options.rounds):
+                rounds[size].append({})
+                for name in names:
+                    line = f"{size[0]:,} classes, batch {size[1]}, round {index + 1} of {options.rounds}, {name}: "
+                    print(line, end="", file=sys.stderr, flush=True)
+                    result = failed.get(name) or measure(name, *size, not facts["bf16 in hardware"], options)
+                    rounds[size][-1][name] = result
+                    failed |= {name: result} if "note" in result else {}
+                    print(result.get("note") or f"{result['ms']:,.1f} ms", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nstopped; what there is so far:", file=sys.stderr)
+    for size, measured in rounds.items():
+        show(*size, measured, facts)
+    if options.out:
+        found = [{"classes": c, "batch": b, "rounds": measured} for (c, b), measured in rounds.items()]
+        options.out.write_text(json.dumps({**facts, "measured": found}, indent=1) + "\n")
+
+
+def gradient_error(dim: int, classes: int = 20_000, batch: int = 128) -> None:
+    """Against float64 of the formula with the same, straight-through gradient."""
+    x, weight, labels = draw(classes, batch, dim)
+    exact = straight_through(true := x.detach().double().requires_grad_(), weight.double(), labels)
+    step(exact, true)
+    rows = []
+    for name in [n for n in METHODS if n.startswith(("ours, dense", "ours, cut", "ours, bf16")) or n == STRAIGHT]:
+        x, weight, labels = draw(classes, batch, dim)
+        step(head := METHODS[name].make(x, weight, labels, **METHODS[name].options), x)
+        pairs = ((x.grad, true.grad), (head.weight.grad, exact.weight.grad))
+        rows.append([name] + [f"{(got - want).norm() / want.norm():.1e}" for got, want in pairs])  # pyright: ignore
+    table(f"Relative error of the gradients, {classes:,} classes, batch {batch}", ("method", "dx", "dW"), rows)
+
+
+def measure_gpu(method: Method, classes: int, batch: int, dim: int, steps: int = 5) -> tuple[float, float] | str:
+    """Milliseconds a step and GiB at the peak, W and its gradient included; or why there are none."""
+    try:
+        torch.cuda.empty_cache()
+        x, weight, labels = draw(classes, batch, dim, "cuda")
+        head = method.make(x, weight, labels, **method.options)
+        step(head, x)
+        torch.cuda.reset_peak_memory_stats()
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
+        marks[0].record()
+        for mark in marks[1:]:
+            step(head, x)
+            mark.record()
+        torch.cuda.synchronize()
+        elapsed = [first.elapsed_time(second) for first, second in itertools.pairwise(marks)]
+        return statistics.median(elapsed), torch.cuda.max_memory_allocated() / 2**30
+    except torch.OutOfMemoryError:
+        return "does not fit"
+    except Exception as error:  # one engine's failure is a cell of the table
+        return f"failed: {type(error).__name__}: {error}"[:80]
+
+
+def compare_gpu(dim: int, batch: int = 1024) -> None:
+    if not torch.cuda.is_available():
+        raise SystemExit("--gpu needs a CUDA device; this machine has none.")
+    methods = {f"ours, {engine}": Method(ours, {"engine": engine}, (0, 0, 0)) for engine in ("triton", "cut", "dense")}
+    methods |= {name: METHODS[name] for name in (STRAIGHT, TEXTBOOK)}
+    sizes, rows = (1_000_000, 4_000_000, 10_000_000), []
+    for name, method in methods.items():
+        cells = [measure_gpu(method, classes, batch, dim) for classes in sizes]
+        largest = 0
+        while largest < 2**28 and not isinstance(measure_gpu(method, largest * 2 or 2**17, batch, dim, 1), str):
+            largest = largest * 2 or 2**17
+        shown = [cell if isinstance(cell, str) else f"{cell[0]:,.1f} ms, {cell[1]:.1f} GiB" for cell in cells]
+        rows.append([name, *shown, f"{largest:,}"])
+        print(*rows[-1], sep=" | ", file=sys.stderr)
+    title = f"{torch.cuda.get_device_name()}, batch {batch}, D {dim}, torch {torch.__version__}, float32 products: "
+    title += torch.get_float32_matmul_precision()
+    table(title, ("method", *(f"{c:,} classes" for c in sizes), "largest power of two that fits"), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--methods", nargs="+", help="only those with one of these in their name")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=0, help="timed steps of a measurement; 0: 9, 5 or 2, by classes")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--limit", type=int, default=900, help="seconds that one measurement may take")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--gradient-error", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--tf32", action="store_true", help="with --gpu: float32 products in TF32, for all alike")
+    parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.one:
+        print(json.dumps(measure_one(options.one, options.classes[0], options.batch[0], options.dim, options.steps)))
+    elif options.gradient_error:
+        gradient_error(options.dim)
+    elif options.gpu:
+        torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
+        compare_gpu(options.dim)
+    else:
+        compare(options)
+
+
+if __name__ == "__main__":
+    main()
