@@ -47,6 +47,8 @@ def hard_negatives(target: Tensor) -> HardNegatives:
 TASKS: dict[str, dict[str, Any]] = {
     "cosines": {},
     "large scale": {"scale": 90.0},
+    "cosines with bias and offset": {"bias": True, "offset": True},
+    "sub-centres with bias": {"subcenters": 2, "bias": True},
     "raw with bias": {"normalized": False, "scale": 1.0},
     "raw, scaled": {"normalized": False, "scale": 3.0},
     "softplus": {"reducer": "softplus"},
@@ -65,7 +67,26 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
-def problem(task: Reduction, batch: int, classes: int, dim: int, seed: int, dtype=torch.float64):
+def task_of(name: str, scale: float) -> tuple[Reduction, bool, bool]:
+    """A task, and whether it has a bias and an offset beyond those that its kind always has."""
+    facts = {"scale": scale, **TASKS[name]}
+    return (
+        Reduction(**{k: v for k, v in facts.items() if k not in ("bias", "offset")}),
+        "bias" in facts,
+        "offset" in facts,
+    )
+
+
+def problem(
+    task: Reduction,
+    batch: int,
+    classes: int,
+    dim: int,
+    seed: int,
+    dtype=torch.float64,
+    with_bias: bool = False,
+    with_offset: bool = False,
+):
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -74,8 +95,8 @@ def problem(task: Reduction, batch: int, classes: int, dim: int, seed: int, dtyp
     x = F.normalize(draw(batch, dim), dim=1) if task.normalized else draw(batch, dim)
     weight = draw(classes * task.subcenters, dim)
     labels = torch.randint(-1, classes, (batch,), generator=generator)
-    bias = None if task.normalized else draw(classes)
-    offset = draw(1)[0] if task.reducer == "softplus" else None
+    bias = draw(classes) if with_bias or not task.normalized else None
+    offset = draw(1)[0] if with_offset or task.reducer == "softplus" else None
     tensors = [t.to(dtype).requires_grad_() for t in (x, weight, bias, offset) if t is not None]
     named = iter(tensors)
     x, weight = next(named), next(named)
@@ -104,8 +125,10 @@ def gradients(result: tuple[Tensor, Tensor], inputs: list[Tensor]) -> list[Tenso
 def test_chunks_agree_with_autograd_on_any_shape(
     name: str, keep: bool, batch: int, classes: int, dim: int, chunk: int, seed: int
 ):
-    task = Reduction(**{"scale": 4.0, **TASKS[name]})
-    x, weight, bias, offset, labels = problem(task, batch, classes, dim, seed)
+    task, with_bias, with_offset = task_of(name, 4.0)
+    x, weight, bias, offset, labels = problem(
+        task, batch, classes, dim, seed, with_bias=with_bias, with_offset=with_offset
+    )
     inputs = [t for t in (x, weight, bias, offset) if t is not None]
     expected = autograd_walk(x, weight, bias, offset, labels, task)
     got = walk_chunks(x, weight, bias, offset, labels, task, Plan(min(chunk, classes), keep))
@@ -118,12 +141,12 @@ def test_chunks_agree_with_autograd_on_any_shape(
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("name", TASKS)
 def test_gradcheck(name: str, keep: bool):
-    task = Reduction(**{**TASKS[name], "scale": 2.0})
+    task, with_bias, with_offset = task_of(name, 2.0)
     if task.negatives is hard_negatives:
         # its threshold moves with the target but has no gradient, as in the paper: hold it for finite differences
         hard = HardNegatives(torch.full((3,), 0.1, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64))
         task = Reduction(2.0, negatives=lambda target: hard, filter_above=task.filter_above)
-    x, weight, bias, offset, labels = problem(task, 3, 5, 4, 7)
+    x, weight, bias, offset, labels = problem(task, 3, 5, 4, 7, with_bias=with_bias, with_offset=with_offset)
     inputs = [t for t in (x, weight, bias, offset) if t is not None]
 
     def function(*tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,3 +250,11 @@ def test_skipping_chunks_errs_no_more_than_stated():
         assert ((mine[0] - theirs[0]).norm(dim=1) <= scale * share * len(skipped)).all()
         error = (mine[1] - theirs[1]).norm(dim=1) * weight.norm(dim=1)
         assert (error <= scale * share * len(x)).all()
+
+
+def test_an_offset_cannot_overflow_the_sum():
+    x, weight, _, _, labels = problem(Reduction(64.0), 4, 9, 5, 2, torch.float32)
+    offset = torch.tensor(60.0)
+    _, plain = walk_chunks(x, weight, None, None, labels, Reduction(64.0), Plan(4, True))
+    _, raised = walk_chunks(x, weight, None, offset, labels, Reduction(64.0), Plan(4, True))
+    torch.testing.assert_close(raised, plain + 60)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vultus.cli import data, gallery, models
+from vultus.cli.losses import losses
 from vultus.errors import VultusError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(models.app, name="models")
+app.command("losses")(losses)
 
 _EXTRAS = {
     "torch": "train",

@@ -34,7 +34,7 @@ def score_histogram(
     `fars`: which operating points of the verification get a line (the measured ones by default); `log`: the shares on
     a log axis, which shows the tails where thresholds live.
     """
-    figure, (axes,) = _figure(8.8, 4.0, title)
+    figure, (axes,) = new_figure(8.8, 4.0, title)
     v = verification
     merge = 4 if v.mated < 2_000 else 2 if v.mated < 20_000 else 1  # few pairs in fine bins are only noise
     starts = np.arange(0, len(v.histogram_mated), merge)
@@ -68,7 +68,7 @@ def score_histogram(
     axes.set_ylabel("share of pairs in a bin" + (", log scale" if log else ""))
     axes.set_xlim(edges[0], edges[-1])
     _legend(axes, "upper left")
-    return _png(figure)
+    return to_png(figure)
 
 
 def roc(verifications: Verification | Mapping[str, Verification], *, title: str = "") -> bytes:
@@ -76,7 +76,7 @@ def roc(verifications: Verification | Mapping[str, Verification], *, title: str 
 
     Where fewer than 10 false matches stand behind a curve it is drawn thin and pale: no figure should be read there.
     """
-    figure, (axes,) = _figure(8.8, 4.8, title)
+    figure, (axes,) = new_figure(8.8, 4.8, title)
     lowest = _curves(axes, verifications, complement=False)
     axes.set_xlim(lowest, 1)
     worst = min(float(v.curve_tar[v.curve_far > 0].min(initial=1)) for v in _named(verifications).values())
@@ -85,12 +85,12 @@ def roc(verifications: Verification | Mapping[str, Verification], *, title: str 
     from matplotlib.ticker import PercentFormatter
 
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return _png(figure)
+    return to_png(figure)
 
 
 def det(verifications: Verification | Mapping[str, Verification], *, title: str = "") -> bytes:
     """FNMR over FAR on two log axes (down and to the left is better); drawn like `roc`."""
-    figure, (axes,) = _figure(8.8, 4.8, title)
+    figure, (axes,) = new_figure(8.8, 4.8, title)
     lowest = _curves(axes, verifications, complement=True)
     axes.set_yscale("log")
     axes.set_xlim(lowest, 1)
@@ -98,7 +98,7 @@ def det(verifications: Verification | Mapping[str, Verification], *, title: str 
     axes.set_ylim(10 ** np.floor(np.log10(1 / mated)), 1.15)
     axes.set_ylabel("FNMR: same person rejected")
     _rate_ticks(axes.yaxis)
-    return _png(figure)
+    return to_png(figure)
 
 
 def training_curves(
@@ -112,7 +112,7 @@ def training_curves(
     steps = _numbers(columns[x])
     wide = min(3, max(1, len(names)))
     rows = max(1, -(-len(names) // wide))
-    figure, panels = _figure(4.4 * wide if wide > 1 else 8.8, 2.9 * rows, title, rows, wide)
+    figure, panels = new_figure(4.4 * wide if wide > 1 else 8.8, 2.9 * rows, title, rows, wide)
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     for index, (name, panel) in enumerate(zip(names, panels, strict=False)):
@@ -128,7 +128,7 @@ def training_curves(
             panel.plot(at, values, color=colour, lw=1.8, marker="o", ms=4 if len(values) < 25 else 0)
         panel.set_title(name.replace("_", " "), fontsize=10, color=INK, loc="left")
         panel.set_xlabel(x)
-    return _png(figure)
+    return to_png(figure)
 
 
 def read_metrics(path: Any) -> dict[str, np.ndarray]:
@@ -158,7 +158,7 @@ def bars(
     title: str = "",
 ) -> bytes:
     """Rates in [0, 1] side by side, with 95 % intervals as whiskers; the first one stands out. None: withheld."""
-    figure, (axes,) = _figure(8.8, 0.9 + 0.52 * len(names), title)
+    figure, (axes,) = new_figure(8.8, 0.9 + 0.52 * len(names), title)
     intervals = intervals or [None] * len(names)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     for row, (value, interval) in enumerate(zip(values, intervals, strict=True)):
@@ -184,7 +184,7 @@ def bars(
     axes.set_xlabel(axis)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _curves(axes: Axes, verifications: Verification | Mapping[str, Verification], *, complement: bool) -> float:
@@ -222,7 +222,7 @@ def _named(verifications: Verification | Mapping[str, Verification]) -> Mapping[
     return {"": verifications} if isinstance(verifications, Verification) else verifications
 
 
-def _figure(width: float, height: float, title: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, title: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of its own (no pyplot) and its panels, styled."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -269,7 +269,7 @@ def _numbers(values: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.asarray(values, dtype=np.float64)
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return memory.getvalue()

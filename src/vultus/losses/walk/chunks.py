@@ -94,7 +94,7 @@ class _Walk(torch.autograd.Function):
             if kept:
                 chunk, kept[number] = kept[number], None
             else:
-                chunk = walker.reduce(span, None if task.bounded or not softmax else level)
+                chunk = walker.reduce(span, level if softmax else None)
             assert chunk is not None
             factor = outer * (-level if chunk.shift is None else chunk.shift - level).exp() if softmax else outer
             gradient = spread(chunk.weights, chunk.winner, task.subcenters).mul_(factor[:, None])
@@ -121,7 +121,9 @@ class _Walk(torch.autograd.Function):
                 out.addcmul_(centers, along[:, None], value=-1)
             if task.update is not None:
                 task.update(block, out)
-        d_offset = (d_others * pull).sum().view_as(offset) if offset is not None and ctx.needs_input_grad[3] else None
+        d_offset = None
+        if offset is not None and ctx.needs_input_grad[3]:
+            d_offset = (d_others if softmax else d_others * pull).sum().view_as(offset)
         return dx, d_weight, d_bias, d_offset, None, None, None
 
 
@@ -160,9 +162,8 @@ class _Walker:
         if task.normalized:
             inverse = inverse_lengths(block)
             products *= inverse
-        if self.bias is not None:
-            products += self.bias.detach()[span]
+        bias = None if self.bias is None else self.bias.detach()[span]
         offset = None if self.offset is None else self.offset.detach()
-        chunk = weigh(products, task, self.negatives, offset, self.targets.within(span), shift)
+        chunk = weigh(products, task, self.negatives, bias, offset, self.targets.within(span), shift)
         chunk.inverse = inverse
         return chunk

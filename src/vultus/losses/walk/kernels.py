@@ -169,7 +169,7 @@ def weigh_classes(
 ):  # fmt: skip
     """d loss / d (x_i . W_j) of the classes first..last, n of them. Grid: (blocks of rows, blocks of classes).
 
-    levels, outer: (B,), others and scale * d loss / d others. gradient: (B, n * K), in the type of x or not.
+    levels, outer: (B,), others and scale * d loss / d others. gradient: (B, n * K), in the type of x.
     sums: (blocks of rows, n) or None, d loss / d p_ij added up over a block, for the bias.
     """
     rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)

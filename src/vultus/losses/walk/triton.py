@@ -32,8 +32,8 @@ class Blocks(NamedTuple):
     stages: int
 
 
-# Chosen to fit the registers and the 99 KiB of shared memory of most GPUs; unmeasured. No autotuning: it would run
-# every candidate for each new shape, and it hangs the interpreter.
+# Chosen so that the compiler fits them into the registers and the shared memory of NVIDIA's generations 8.0 to 12.0;
+# their speed is unmeasured. No autotuning: it would run every candidate for each new shape, and hangs the interpreter.
 HALF_BLOCKS = Blocks(128, 128, 32, warps=8, stages=3)
 FULL_BLOCKS = Blocks(64, 64, 32, warps=8, stages=2)  # float32 has no tensor cores
 INTERPRETED_BLOCKS = Blocks(16, 32, 16, warps=1, stages=1)
@@ -47,21 +47,23 @@ def walk_triton(
     x: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, labels: Tensor, task: Reduction
 ) -> Result:
     """Target and others of a `Reduction`, float32 (B,) each. Differentiable once. See `walk` for the arguments."""
-    _refuse_what_cannot_be_done(x, weight, task)
+    _refuse_what_cannot_be_done({"embeddings": x, "centres": weight, "bias": bias, "offset": offset}, task)
     return _Walk.apply(x, weight, bias, offset, labels, task)  # type: ignore[return-value]
 
 
-def _refuse_what_cannot_be_done(x: Tensor, weight: Tensor, task: Reduction) -> None:
+def _refuse_what_cannot_be_done(tensors: dict[str, Tensor | None], task: Reduction) -> None:
     try:
         from vultus.losses.walk import kernels
     except ImportError as error:
         raise VultusError(f'engine "triton" needs the package triton ({error}); use engine "cut"') from error
-    if not x.is_cuda and not kernels.INTERPRETED:
-        raise VultusError(f'engine "triton" needs a GPU, and these embeddings are on {x.device}; use engine "cut"')
-    for name, tensor in (("embeddings", x), ("centres", weight)):
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if not tensor.is_cuda and not kernels.INTERPRETED:
+            raise VultusError(f'engine "triton" needs a GPU ({name}: {tensor.device}); use engine "cut"')
         if tensor.dtype != torch.float32:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise VultusError(f'engine "triton" works in float32, and these {name} are {kind}; use engine "cut"')
+            raise VultusError(f'engine "triton" works in float32 ({name}: {kind}); use engine "cut"')
     if task.skip_below:
         raise VultusError('engine "triton" leaves out no chunks: set skip_below to 0, or use engine "cut"')
 
@@ -210,7 +212,7 @@ class _Fused:
                 x=self.x,
                 weight=self.weight,
                 inverse=self.inverse,
-                bias=None if self.bias is None else self.bias.detach(),
+                bias=None if self.bias is None else self.bias.detach().contiguous(),
                 labels=self.labels,
                 offset=None if self.offset is None else self.offset.detach(),
                 hard=self.hard,

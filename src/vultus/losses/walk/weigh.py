@@ -48,13 +48,14 @@ def weigh(
     products: Tensor,
     task: Reduction,
     negatives: Negatives | None,
+    bias: Tensor | None,
     offset: Tensor | None,
     targets: tuple[Tensor, Tensor],
     shift: Tensor | None,
 ) -> Chunk:
     """Reduce a chunk.
 
-    products: (B, n * K), with bias and row lengths in; overwritten.
+    products: (B, n * K), with row lengths in; overwritten. bias: (n,).
     targets: rows and columns (of n) that are left out.
     shift: (B,) logarithms to take out of the exponentials; None: the chunk's largest, or 0 if the task is bounded.
     """
@@ -62,6 +63,8 @@ def weigh(
     if task.subcenters > 1:
         products, index = products.view(len(products), -1, task.subcenters).max(2)
         winner = index.to(torch.uint8)
+    if bias is not None:
+        products = products.add_(bias)
     if task.filter_above is not None:
         gone = products > task.filter_above
     if negatives is not None:
@@ -78,7 +81,7 @@ def weigh(
         weights = z.sigmoid_()
         shift, pull = None, weights.sum(1)
     else:
-        if shift is None and not task.bounded:
+        if shift is None and not (task.bounded and bias is None and offset is None):
             shift = z.amax(1)
             shift.masked_fill_(shift == -torch.inf, 0)
         weights = z.exp_() if shift is None else z.sub_(shift[:, None]).exp_()
