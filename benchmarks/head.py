@@ -36,8 +36,12 @@ from vultus.terminal import table
 
 MARGIN, SCALE = 0.5, 64.0
 BARE, STRAIGHT, TEXTBOOK, PML = "bare products", "straight-through logits", "textbook", "pytorch-metric-learning"
-HAVE_PML = importlib.util.find_spec("pytorch_metric_learning") is not None
-GET_PML = f"{PML} is not installed: uv run --with {PML} python benchmarks/head.py"
+NOTES = {
+    "ours, update in backward": "Update in backward includes SGD's step, which the others have still to make.",
+    "bf16 in hardware": "This processor has neither avx512_bf16 nor amx_bf16: bf16 is emulated, and slow.",
+    PML: f"{PML} is not installed: uv run --with {PML} python benchmarks/head.py",
+}
+"""What to say of a method that was measured, or of a fact that is not so."""
 
 
 class Head(NamedTuple):
@@ -111,7 +115,7 @@ def metric_learning(x: Tensor, weight: Tensor, labels: Tensor) -> Head:
 class Method(NamedTuple):
     make: Callable[..., Head]
     options: dict[str, Any]
-    memory: tuple[float, float, float]
+    memory: tuple[float, float, float] = (0, 0, 0)
     """Measured peak beyond W and its gradient in float32 matrices: the larger of a (B, C) + b (C, D) and c (C, D)."""
     tolerance: float = 1e-3
     """Of the loss, relative to the textbook's; inf: another loss, or none."""
@@ -179,14 +183,14 @@ def measure_one(name: str, classes: int, batch: int, dim: int, steps: int) -> di
         own_peak = True
     except OSError:  # then the peak includes what came before the steps
         own_peak = False
-    times = []
+    times = [time.perf_counter()]
     for _ in range(steps):
-        started = time.perf_counter()
         step(head, x)
-        times.append((time.perf_counter() - started) * 1000)
+        times.append(time.perf_counter())
+    ms = 1000 * statistics.median(end - start for start, end in itertools.pairwise(times))
     peak = kib("/proc/self/status", "VmHWM") if own_peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     extra = max(0.0, (peak - before) / 2**10 - 4 * classes * dim * method.gradient / 2**20)
-    return {"ms": statistics.median(times), "extra_mib": extra, "loss": loss, "own_peak": own_peak, "times": times}
+    return {"ms": ms, "rate": 1000 / ms, "extra_mib": extra, "loss": loss, "own_peak": own_peak}
 
 
 def measure(name: str, classes: int, batch: int, slow_bf16: bool, options: argparse.Namespace) -> dict[str, Any]:
@@ -209,37 +213,30 @@ def measure(name: str, classes: int, batch: int, slow_bf16: bool, options: argpa
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def show(classes: int, batch: int, rounds: list[dict[str, dict[str, Any]]], facts: dict[str, Any]) -> None:
+def show(classes: int, batch: int, rounds: list[dict[str, Any]], facts: dict[str, Any]) -> None:
     """The table of one size, and warnings where losses that should be equal are not."""
 
-    def median(form: str, name: str, key: str = "ms", over: str = "", under: str = "") -> str:
-        """Of a value, over that of a peer in the same round or a peer's over it, among the rounds that have them."""
-        full = [r for r in rounds if all("ms" in r.get(n, {}) for n in (name, over or name, under or name))]
-        values = [
-            (r[over]["ms"] if over else r[name][key]) / (r[under or name]["ms"] if over or under else 1) for r in full
-        ]
+    def median(form: str, name: str, key: str, other: str = "") -> str:
+        """Of a value, or of how many times that of another method it is, in the rounds that have both."""
+        full = [r for r in rounds if all("ms" in r.get(n, {}) for n in (name, other or name))]
+        values = [r[name][key] / (r[other][key] if other else 1) for r in full]
         return format(statistics.median(values), form) if values else "-"
 
     results = {name: next(r[name] for r in rounds if name in r) for name in METHODS if any(name in r for r in rounds)}
     expected = next((results[n]["loss"] for n in (TEXTBOOK, PML, STRAIGHT) if "loss" in results.get(n, {})), math.nan)
     rows, notes = [], ["MiB: peak beyond W, its gradient and the inputs. p-m-l: pytorch-metric-learning."]
-    if "ours, update in backward" in results:
-        notes.append("Update in backward includes SGD's step, which the others have still to make.")
-    if not facts["bf16 in hardware"]:
-        notes.append("This processor has neither avx512_bf16 nor amx_bf16: bf16 is emulated, and slow.")
-    if any(r.get("own_peak") is False for r in results.values()):
-        notes.append("/proc/self/clear_refs is not writable: peaks include what came before the steps.")
-    notes += [] if HAVE_PML else [GET_PML]
+    notes += [text for about, text in NOTES.items() if not facts.get(about, about not in results)]
     for name, result in results.items():
         loss = result.get("loss", math.nan)
-        row = [name, median(",.1f", name), median(".2f", name, under=BARE)]
-        row += [median(".2f", name, over=peer) for peer in (PML, TEXTBOOK)] + [median(",.0f", name, "extra_mib")]
-        rows.append([*row, "-" if math.isnan(loss) else f"{loss:.4f}"])
-        notes += [f"{name}: {result['note']}"] if "note" in result else []
+        row = [name, median(",.1f", name, "ms"), median(".2f", name, "ms", BARE)]
+        row += [median(".2f", name, "rate", peer) for peer in (PML, TEXTBOOK)]
+        rows.append([*row, median(",.0f", name, "extra_mib"), "-" if math.isnan(loss) else f"{loss:.4f}"])
+        if "note" in result or not result["own_peak"]:
+            notes.append(f"{name}: {result.get('note', 'MiB include what came before the steps (no clear_refs)')}")
         if abs(loss - expected) > METHODS[name].tolerance * abs(expected):
             notes.append(f"WARNING: the loss of {name} is {loss:.6g}, that of the peers {expected:.6g}")
-    title = f"{classes:,} classes, batch {batch}, D {facts['dim']}; {facts['cpu']}, {facts['threads']} threads"
-    title += f", torch {facts['torch']}, {facts['date']}; medians of {len(rounds)} rounds"
+    title = f"{classes:,} classes, batch {batch}, D {facts['dim']}; {facts['cpu']}, {facts['threads']} threads, "
+    title += f"torch {facts['torch']}, {facts['date']}; medians of {len(rounds)} rounds"
     table(title, ("method", "ms", "x bare", "faster than p-m-l", "than textbook", "MiB", "loss"), rows, notes)
 
 
@@ -248,8 +245,9 @@ def compare(options: argparse.Namespace) -> None:
     model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), "CPU")
     facts = {"date": date.today().isoformat(), "torch": torch.__version__, "threads": torch.get_num_threads()}
     facts |= {"cpu": model, "bf16 in hardware": "avx512_bf16" in cpu or "amx_bf16" in cpu, "dim": options.dim}
+    facts[PML] = importlib.util.find_spec("pytorch_metric_learning") is not None
     names = [n for n in METHODS if not options.methods or any(part in n for part in options.methods)]
-    names = [n for n in names if HAVE_PML or n != PML]
+    names = [n for n in names if facts[PML] or n != PML]
     rounds: dict[tuple[int, int], list[dict[str, dict[str, Any]]]] = {}
     try:
         for size in itertools.product(options.classes, options.batch):
@@ -286,8 +284,8 @@ def gradient_error(dim: int, classes: int = 20_000, batch: int = 128) -> None:
     table(f"Relative error of the gradients, {classes:,} classes, batch {batch}", ("method", "dx", "dW"), rows)
 
 
-def measure_gpu(method: Method, classes: int, batch: int, dim: int, steps: int = 5) -> tuple[float, float] | str:
-    """Milliseconds a step and GiB at the peak, W and its gradient included; or why there are none."""
+def measure_gpu(method: Method, classes: int, batch: int, dim: int, steps: int = 5) -> str:
+    """Milliseconds a step and GiB at the peak, W and its gradient included; or, with a "-", why there are none."""
     try:
         torch.cuda.empty_cache()
         x, weight, labels = draw(classes, batch, dim, "cuda")
@@ -300,31 +298,26 @@ def measure_gpu(method: Method, classes: int, batch: int, dim: int, steps: int =
             step(head, x)
             mark.record()
         torch.cuda.synchronize()
-        elapsed = [first.elapsed_time(second) for first, second in itertools.pairwise(marks)]
-        return statistics.median(elapsed), torch.cuda.max_memory_allocated() / 2**30
-    except torch.OutOfMemoryError:
-        return "does not fit"
+        elapsed = statistics.median(first.elapsed_time(second) for first, second in itertools.pairwise(marks))
+        return f"{elapsed:,.1f} ms, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
     except Exception as error:  # one engine's failure is a cell of the table
-        return f"failed: {type(error).__name__}: {error}"[:80]
+        return "- does not fit" if isinstance(error, torch.OutOfMemoryError) else f"- failed: {error!r}"[:80]
 
 
 def compare_gpu(dim: int, batch: int = 1024) -> None:
     if not torch.cuda.is_available():
         raise SystemExit("--gpu needs a CUDA device; this machine has none.")
-    methods = {f"ours, {engine}": Method(ours, {"engine": engine}, (0, 0, 0)) for engine in ("triton", "cut", "dense")}
-    methods |= {name: METHODS[name] for name in (STRAIGHT, TEXTBOOK)}
+    methods = {f"ours, {engine}": Method(ours, {"engine": engine}) for engine in ("triton", "cut", "dense")}
     sizes, rows = (1_000_000, 4_000_000, 10_000_000), []
-    for name, method in methods.items():
-        cells = [measure_gpu(method, classes, batch, dim) for classes in sizes]
-        largest = 0
-        while largest < 2**28 and not isinstance(measure_gpu(method, largest * 2 or 2**17, batch, dim, 1), str):
-            largest = largest * 2 or 2**17
-        shown = [cell if isinstance(cell, str) else f"{cell[0]:,.1f} ms, {cell[1]:.1f} GiB" for cell in cells]
-        rows.append([name, *shown, f"{largest:,}"])
+    for name, method in (methods | {n: METHODS[n] for n in (STRAIGHT, TEXTBOOK)}).items():
+        cells, largest = [measure_gpu(method, classes, batch, dim) for classes in sizes], 2**16
+        while largest < 2**28 and not measure_gpu(method, 2 * largest, batch, dim, 1).startswith("-"):
+            largest *= 2
+        rows.append([name, *cells, f"{largest:,}"])
         print(*rows[-1], sep=" | ", file=sys.stderr)
-    title = f"{torch.cuda.get_device_name()}, batch {batch}, D {dim}, torch {torch.__version__}, float32 products: "
-    title += torch.get_float32_matmul_precision()
-    table(title, ("method", *(f"{c:,} classes" for c in sizes), "largest power of two that fits"), rows)
+    title = f"{torch.cuda.get_device_name()}, batch {batch}, D {dim}, torch {torch.__version__}, float32 products "
+    columns = ("method", *(f"{c:,} classes" for c in sizes), "largest power of two that fits")
+    table(title + torch.get_float32_matmul_precision(), columns, rows)
 
 
 def main() -> None:

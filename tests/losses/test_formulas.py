@@ -123,9 +123,9 @@ def test_values_and_gradients_are_those_of_the_papers(
 
 def test_uniface_and_sphereface2_start_where_their_authors_say(make):
     loss, _, _ = make("uniface", classes=7)
-    assert float(loss.margin.threshold) == pytest.approx(math.log(70))
+    assert loss.margin.threshold.item() == pytest.approx(math.log(70))
     loss, _, _ = make("sphereface2", classes=7)
-    b, s = float(loss.margin.threshold), 40.0
+    b, s = loss.margin.threshold.item(), 40.0
     g0 = 2 * 0.5**3 - 1
     own = 0.7 * (1 - 1 / (1 + math.exp(-(s * (g0 - 0.4) + b))))
     others = 0.3 * 6 / (1 + math.exp(-(s * (g0 + 0.4) + b)))

@@ -101,7 +101,8 @@ class _Walk(torch.autograd.Function):
             inverse = chunk.inverse
             del chunk
             if d_bias is not None:
-                d_bias[span] = gradient.sum(0).index_add_(0, columns, d_target[members])
+                of_classes = gradient.view(len(x), -1, task.subcenters).sum((0, 2))
+                d_bias[span] = of_classes.index_add_(0, columns, d_target[members])
             if inverse is not None:
                 gradient *= inverse
             centers, gradient = weight[block], walker.cast(gradient)
