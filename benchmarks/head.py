@@ -3,7 +3,6 @@
     uv run python benchmarks/head.py [--classes 10000 100000 1000000] [--batch 128 512] [--rounds 3] [--out result.json]
     uv run --with pytorch-metric-learning python benchmarks/head.py     # with that peer
     uv run python benchmarks/head.py --gradient-error                   # how far the gradients are from float64
-    uv run python benchmarks/head.py --gpu                              # large numbers of classes on a CUDA device
 
 Each measurement runs in a process of its own, so that its peak memory is its own. A round goes through all methods
 once; ratios are between methods of the same round, and medians over the rounds are shown. On a GPU, the environment
@@ -254,41 +253,6 @@ def gradient_error(dim: int, classes: int = 20_000, batch: int = 128) -> None:
     table(f"Relative error of the gradients, {classes:,} classes, batch {batch}", ("method", "dx", "dW"), rows)
 
 
-def measure_gpu(method: Method, classes: int, dim: int, steps: int = 5, batch: int = 1024) -> str:
-    """Milliseconds a step and GiB at the peak, W and its gradient included; or, with a "-", why there are none."""
-    try:
-        torch.cuda.empty_cache()
-        inputs = prepare(method, classes, batch, dim, "cuda")
-        step(*inputs)
-        torch.cuda.reset_peak_memory_stats()
-        marks = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
-        marks[0].record()
-        for mark in marks[1:]:
-            step(*inputs)
-            mark.record()
-        torch.cuda.synchronize()
-        elapsed = statistics.median(first.elapsed_time(second) for first, second in itertools.pairwise(marks))
-        return f"{elapsed:,.1f} ms, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
-    except Exception as error:  # one engine's failure is a cell of the table
-        return "- does not fit" if isinstance(error, torch.OutOfMemoryError) else f"- failed: {error!r}"[:80]
-
-
-def compare_gpu(dim: int) -> None:
-    if not torch.cuda.is_available():
-        raise SystemExit("--gpu needs a CUDA device; this machine has none.")
-    methods = {f"ours, {engine}": Method(ours, {"engine": engine}) for engine in ("triton", "cut", "dense")}
-    sizes, rows = (1_000_000, 4_000_000, 10_000_000), []
-    for name, method in (methods | {n: METHODS[n] for n in (STRAIGHT, TEXTBOOK)}).items():
-        cells, largest = [measure_gpu(method, classes, dim) for classes in sizes], 2**16
-        while largest < 2**28 and not measure_gpu(method, 2 * largest, dim, steps=1).startswith("-"):
-            largest *= 2
-        rows.append([name, *cells, f"{largest:,}"])
-        print(*rows[-1], sep=" | ", file=sys.stderr)
-    title = f"{torch.cuda.get_device_name()}, batch 1024, D {dim}, torch {torch.__version__}, float32 products "
-    columns = ("method", *(f"{c:,} classes" for c in sizes), "largest power of two that fits")
-    table(title + torch.get_float32_matmul_precision(), columns, rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -299,13 +263,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--gradient-error", action="store_true")
-    parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure_one(**options.one)))
-    elif options.gpu:
-        compare_gpu(options.dim)
     elif options.gradient_error:
         gradient_error(options.dim)
     else:
