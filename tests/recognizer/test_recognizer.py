@@ -33,14 +33,14 @@ def lively(name: str, dim: int) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    export_onnx(lively("tinyresnet", 64), path, name="tiny", dim=64, mean=MEAN, std=STD, licence="CC0-1.0")
+    export_onnx(lively("tinyresnet", 64), path, name="tiny", licence="CC0-1.0")
     return path
 
 
 @pytest.mark.parametrize("name", ["tinyresnet", "mobilefacenet", "iresnet18", "timm/mobilenetv3_small_100"])
 def test_onnx_gives_torchs_embeddings(name: str, tmp_path: Path) -> None:
     network = lively(name, 32)
-    export_onnx(network, tmp_path / "m.onnx", name="m", dim=32, mean=MEAN, std=STD, licence="test")
+    export_onnx(network, tmp_path / "m.onnx", name="m", licence="test")
     ours = load_recognizer(tmp_path / "m.onnx").embed(CROPS)
     with torch.no_grad():
         pixels = torch.from_numpy(CROPS).permute(0, 3, 1, 2).float().sub(127.5).div(127.5)

@@ -13,7 +13,7 @@ import onnx
 
 from vultus.errors import ContractError
 from vultus.recognizer.card import Card, write_card
-from vultus.zoo import Contract, canonical_digest
+from vultus.zoo import Contract, Preprocessing, canonical_digest
 
 if TYPE_CHECKING:
     import torch
@@ -27,22 +27,23 @@ def export_onnx(
     path: str | Path,
     *,
     name: str,
-    dim: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     licence: str,
     provenance: dict[str, Any] | None = None,
 ) -> Card:
-    """Write `network` (crops (B, 3, 112, 112) normalised RGB to raw embeddings (B, dim)) as ONNX with its card.
+    """Write `network` (normalised crops to raw embeddings (B, D)) as ONNX with its card.
 
-    The batch is dynamic. The file is read back and compared with torch before it is kept.
+    How crops are normalised is what the network says of itself (`models.crops.preprocessing_of`). The batch is
+    dynamic. The file is read back and compared with torch before it is kept.
 
     Raises:
         ContractError: the exported network does not give torch's embeddings.
     """
+    from vultus.models.crops import preprocessing_of
+
+    how = preprocessing_of(network)
     model = to_onnx(network)
-    contract = Contract(weights=canonical_digest(model), dim=dim, mean=mean, std=std)
-    _check_parity(network, model, dim)
+    dim = _check_parity(network, model, how)
+    contract = Contract(canonical_digest(model), dim, how.mean, how.std, how.color, how.crop_size)
     card = Card(name, contract, licence, provenance or {})
     write_card(model, card, path)
     return card
@@ -52,8 +53,10 @@ def to_onnx(network: torch.nn.Module) -> onnx.ModelProto:
     """Trace in evaluation mode with a dynamic batch; float32, opset 18."""
     import torch
 
+    from vultus.models.crops import preprocessing_of
+
     network = network.eval().cpu().float()
-    example = torch.zeros(2, 3, 112, 112)
+    example = torch.zeros(2, 3, *preprocessing_of(network).crop_size)
     buffer = io.BytesIO()
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -77,20 +80,22 @@ def to_onnx(network: torch.nn.Module) -> onnx.ModelProto:
     return model
 
 
-def _check_parity(network: torch.nn.Module, model: onnx.ModelProto, dim: int) -> None:
+def _check_parity(network: torch.nn.Module, model: onnx.ModelProto, how: Preprocessing) -> int:
+    """Dimension of the embeddings, once both give the same of noise."""
     import onnxruntime
     import torch
 
     generator = np.random.default_rng(0)
-    crops = generator.uniform(-1, 1, (5, 3, 112, 112)).astype(np.float32)
+    crops = generator.uniform(-1, 1, (5, 3, *how.crop_size)).astype(np.float32)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     ours = np.asarray(session.run(None, {"crops": crops})[0])
     with torch.no_grad():
         theirs = network.eval()(torch.from_numpy(crops)).numpy()
-    if ours.shape != (5, dim):
-        raise ContractError(f"the exported network gives embeddings of shape {ours.shape}, expected (5, {dim})")
+    if ours.shape != theirs.shape or ours.ndim != 2:
+        raise ContractError(f"the exported network gives embeddings of shape {ours.shape}, torch {theirs.shape}")
     cosine = (ours * theirs).sum(1) / np.maximum(np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1), 1e-12)
     if not (cosine >= PARITY).all():
         raise ContractError(
             f"the exported network differs from torch: cosine {cosine.min():.6f}, at least {PARITY} needed"
         )
+    return ours.shape[1]

@@ -1,8 +1,7 @@
 """A recipe in, a run directory out."""
 
-from vultus.training.embed import embed_crops
 from vultus.training.loop import train
 from vultus.training.recipe import Recipe, load_recipe
 from vultus.training.run import Run, open_run
 
-__all__ = ["Recipe", "Run", "embed_crops", "load_recipe", "open_run", "train"]
+__all__ = ["Recipe", "Run", "load_recipe", "open_run", "train"]

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from vultus.data import Augmentation, Batches, FaceDataset, IdentityBatches
 from vultus.errors import VultusError
 from vultus.losses import MarginLoss, PairLoss, create_loss
-from vultus.training.embed import normalise
+from vultus.models.crops import normalise, preprocessing_of
 from vultus.training.interrupt import ignore_interrupt
 from vultus.training.recipe import Recipe, TrainingSection
 from vultus.training.schedule import momentum_of
@@ -72,10 +72,11 @@ class Trainee(torch.nn.Module):
     def __init__(self, network: torch.nn.Module, loss: torch.nn.Module) -> None:
         super().__init__()
         self.network, self.loss = network, loss
+        self.preprocessing = preprocessing_of(network)
 
     def forward(self, crops: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss of (B, 112, 112, 3) uint8 crops with (B,) int64 labels."""
-        return self.loss(self.network(normalise(crops)), labels)
+        return self.loss(self.network(normalise(crops, self.preprocessing)), labels)
 
 
 class _Numbers(Sampler[int]):

@@ -11,7 +11,7 @@ import numpy as np
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
 from vultus.evaluation import verify_all_pairs
-from vultus.training.embed import embed_crops
+from vultus.models.crops import embed_crops
 
 if TYPE_CHECKING:
     import torch

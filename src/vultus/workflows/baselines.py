@@ -19,7 +19,8 @@ def baselines(run: str | Path, train: FaceDataset, test: FaceDataset) -> dict[st
     import torch
 
     from vultus.models import create_model
-    from vultus.training import embed_crops, open_run
+    from vultus.models.crops import embed_crops
+    from vultus.training import open_run
 
     crops, section = test.crops(), open_run(run).recipe.model
     torch.manual_seed(0)

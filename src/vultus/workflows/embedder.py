@@ -38,7 +38,8 @@ def open_embedder(model: str | Path, models_dir: str | None = None) -> Embedder:
     """Open a run directory, a name of `vultus models list`, or an .onnx file."""
     path = Path(model)
     if (path / "run.json").is_file():
-        from vultus.training import embed_crops, open_run
+        from vultus.models.crops import embed_crops
+        from vultus.training import open_run
         from vultus.training.run import load_model
 
         run = open_run(path)

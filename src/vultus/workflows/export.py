@@ -30,7 +30,6 @@ def export(
         VultusError: no run, no checkpoint, or a calibration split that shares identities with the training data.
     """
     from vultus.training import open_run
-    from vultus.training.embed import MEAN, STD
     from vultus.training.run import load_model
 
     out = Path(out)
@@ -44,7 +43,6 @@ def export(
         data = FaceDataset.open(calibrate_data)
         _refuse_seen(data, opened.seen)
     network, which = load_model(opened)
-    section = opened.recipe.model
     provenance = {
         "seen": opened.seen.to_dict() if opened.seen else None,
         "recipe": opened.recipe.model_dump(exclude_none=True),
@@ -60,9 +58,6 @@ def export(
             network,
             temporary,
             name=name or out.stem,
-            dim=section.embedding_dim,
-            mean=MEAN,
-            std=STD,
             licence=licence,
             provenance=provenance,
         )

@@ -1,6 +1,6 @@
 """Published model files: what they expect, where they are, and how to make them load."""
 
-from vultus.zoo.contract import TEMPLATE, Contract
+from vultus.zoo.contract import TEMPLATE, Contract, Preprocessing
 from vultus.zoo.digest import canonical_digest
 from vultus.zoo.locate import find_file, models_home
 from vultus.zoo.sanitise import sanitise
@@ -11,6 +11,7 @@ __all__ = [
     "ZOO",
     "Contract",
     "ModelFile",
+    "Preprocessing",
     "canonical_digest",
     "find_file",
     "model_file",

@@ -13,6 +13,33 @@ TEMPLATE = "arcface-112"
 """Name of the alignment: five landmarks by a similarity transform onto ArcFace's 112x112 template."""
 
 
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the pixels of an aligned crop enter a network: `(value - mean) / std`, value in 0..255, in `color` order.
+
+    The defaults are ArcFace's, and those of every network trained here from scratch.
+    """
+
+    mean: Triple = (127.5, 127.5, 127.5)
+    std: Triple = (127.5, 127.5, 127.5)
+    color: Literal["RGB", "BGR"] = "RGB"
+    crop_size: tuple[int, int] = (112, 112)
+    """(height, width). A crop of 112 rows and fewer columns is the middle of the template; other sizes are resized."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` reads it."""
+        lists = {name: [float(v) for v in getattr(self, name)] for name in ("mean", "std")}
+        return {**lists, "color": self.color, "crop_size": [int(v) for v in self.crop_size]}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], where: str = "preprocessing") -> Preprocessing:
+        """Read what `to_dict` wrote. Raises `ContractError` naming `where` for anything else."""
+        return Contract.from_dict({"weights": "", "dim": 1, **fields}, where).preprocessing
+
+
 @dataclass(frozen=True)
 class Contract:
     """How crops become embeddings. Pixels enter the network as `(value - mean) / std`, value in 0..255.
@@ -24,8 +51,8 @@ class Contract:
     weights: str
     """Digest of the network's canonical weights and structure (`zoo.canonical_digest`)."""
     dim: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
     color: Literal["RGB", "BGR"] = "RGB"
     crop_size: tuple[int, int] = (112, 112)
     """(height, width) of a crop in pixels."""
@@ -42,6 +69,11 @@ class Contract:
             raise ContractError(f"impossible contract: color={self.color!r}; it must be RGB or BGR")
         if self.template != TEMPLATE:
             raise ContractError(f"unknown alignment template {self.template!r}; this version knows {TEMPLATE!r}")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The part that says how pixels enter the network."""
+        return Preprocessing(self.mean, self.std, self.color, self.crop_size)
 
     @property
     def id(self) -> str:
