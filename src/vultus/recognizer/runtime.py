@@ -1,50 +1,88 @@
-"""Embed faces with onnxruntime, as the contract says."""
+"""Embed faces as the contract says, with whatever runtime loads the network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import onnx
 
-from vultus.errors import ContractError
+from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
 from vultus.faces import Detector, Face, align, load_detector, select_faces, to_image
 from vultus.faces.face import Select
+from vultus.recognizer.backends import Backend, BackendName, TorchBackend, open_backend
 from vultus.recognizer.card import Card
 from vultus.zoo import Contract
 
+if TYPE_CHECKING:
+    import torch
+
 BATCH = 32
+"""Crops a run of the network."""
+PHOTOGRAPHS = 16
+"""Photographs a run of the detector; more cost memory and bring no speed."""
 
 
 class Recognizer:
     """A network with its card: photographs to faces, faces to unit embeddings. Thread-safe."""
 
     def __init__(
-        self, model: onnx.ModelProto, card: Card, *, models_dir: str | None = None, threads: int | None = None
+        self,
+        model: onnx.ModelProto | None,
+        card: Card,
+        *,
+        network: torch.nn.Module | None = None,
+        models_dir: str | None = None,
+        threads: int | None = None,
+        backend: BackendName | Backend = "auto",
+        precision: str | None = None,
+        flip: bool | None = None,
     ) -> None:
-        import onnxruntime
+        """Load and warm up.
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise ContractError(f"the network of {card.name} cannot be loaded: {str(error)[:200]}") from None
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        Args:
+            model: the network as ONNX; None where `network` (a torch module) or a loaded `backend` runs instead.
+            threads: of one run of the network; all cores by default.
+            backend: "auto" is onnxruntime; "openvino" is faster for some networks on x86 (docs/deploying.md).
+            precision: "bfloat16" computes so where OpenVINO and the CPU can; as the contract says by default.
+            flip: add the embedding of the mirror image, at twice the cost; as the contract says by default.
+
+        Another precision or flip than the card's makes another contract, which has no calibration.
+
+        Raises:
+            ContractError: a network that cannot be loaded or does not fit its contract.
+            VultusError: a backend that is unknown, not installed, or cannot compute so.
+        """
+        card = _as_run(card, precision, flip)
+        if network is not None:
+            self._backend: Backend = TorchBackend(network)
+        elif not isinstance(backend, str):
+            self._backend = backend
+        elif model is None:
+            raise ContractError(f"{card.name} has no network: neither ONNX, nor torch, nor a backend was given")
+        else:
+            bfloat16 = card.contract.precision == "bfloat16"
+            self._backend = open_backend(model, backend, threads=threads, bfloat16=bfloat16)
         self._models_dir = models_dir
         self.card = card
         contract = card.contract
         # One affine map a channel, in the network's own channel order.
         self._scale = (1 / np.asarray(contract.std, np.float32)).reshape(3, 1, 1)
         self._shift = np.asarray(contract.mean, np.float32).reshape(3, 1, 1) * self._scale
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Run one grey crop, so that the first photograph does not pay for lazy set-up. Done once at loading.
+
+        Raises ContractError where the network does not take crops as its contract says.
+        """
+        self._run(np.full((1, 112, 112, 3), 127, np.uint8), 0)
 
     @property
     def name(self) -> str:
@@ -63,6 +101,11 @@ class Recognizer:
         return self.card.licence
 
     @property
+    def backend(self) -> str:
+        """Name of the runtime that runs the network."""
+        return self._backend.name
+
+    @property
     def detector(self) -> Detector:
         return load_detector(models_dir=self._models_dir)
 
@@ -75,9 +118,20 @@ class Recognizer:
         Raises:
             ImageError: the photograph cannot be read.
         """
-        pixels = to_image(image)
-        chosen = select_faces(self.detector.detect(pixels), (pixels.shape[0], pixels.shape[1]), select)
-        return [Face(face.box, face.landmarks, face.score, align(pixels, face.landmarks)) for face in chosen]
+        return self.faces_of([image], select)[0]
+
+    def faces_of(self, images: Iterable[str | Path | bytes | np.ndarray], select: Select = "all") -> list[list[Face]]:
+        """`faces` of several photographs; those of equal size share a run of the detector.
+
+        `embed` takes the faces of all of them at once: `recognizer.embed([face for faces in found for face in faces])`.
+        """
+        detector, found = self.detector, []
+        remaining = iter(images)
+        while batch := [to_image(image) for image in islice(remaining, PHOTOGRAPHS)]:
+            for pixels, faces in zip(batch, detector.detect_batch(batch), strict=True):
+                chosen = select_faces(faces, (pixels.shape[0], pixels.shape[1]), select)
+                found.append([Face(f.box, f.landmarks, f.score, align(pixels, f.landmarks)) for f in chosen])
+        return found
 
     def embed(self, faces: Sequence[Face] | Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Unit-length embeddings, (N, dim) float32, of aligned crops.
@@ -94,27 +148,56 @@ class Recognizer:
         for start in range(0, len(crops), BATCH):
             batch = crops[start : start + BATCH]
             fitted = [_fitted(crop, height, width, start + offset) for offset, crop in enumerate(batch)]
-            pixels = np.stack(fitted).transpose(0, 3, 1, 2).astype(np.float32)
-            if self.contract.color == "BGR":
-                pixels = pixels[:, ::-1]
-            pixels = pixels * self._scale - self._shift
-            try:
-                raw = self._session.run([self._output], {self._input: np.ascontiguousarray(pixels)})[0]
-            except Exception as error:
-                reason = str(error).splitlines()[0][:160]
-                raise ContractError(f"{self.name} cannot take crops as its contract says: {reason}") from None
-            raw = np.asarray(raw, np.float32).reshape(len(batch), -1)
-            if raw.shape[1] != self.contract.dim:
-                raise ContractError(
-                    f"{self.name} gives {raw.shape[1]} numbers a face, its contract says {self.contract.dim}; "
-                    "correct 'dim' in the contract"
-                )
-            norms = np.linalg.norm(raw, axis=1, keepdims=True)
-            if not np.isfinite(norms).all() or (norms < 1e-12).any():
-                bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] < 1e-12))[0])
-                raise ContractError(f"{self.name} gives no usable embedding (NaN or zero) for face {start + bad}")
-            result[start : start + len(batch)] = raw / norms
+            result[start : start + len(batch)] = self._run(np.stack(fitted), start)
         return result
+
+    def _run(self, crops: np.ndarray, first: int) -> np.ndarray:
+        """Unit embeddings (B, dim) of fitted crops (B, h, w, 3), of which the first has the number `first`."""
+        raw = self._raw(crops)
+        if self.contract.flip:
+            raw = raw + self._raw(crops[:, :, ::-1])
+        norms = np.linalg.norm(raw, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or (norms < 1e-12).any():
+            bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] < 1e-12))[0])
+            raise ContractError(f"{self.name} gives no usable embedding (NaN or zero) for face {first + bad}")
+        return raw / norms
+
+    def _raw(self, crops: np.ndarray) -> np.ndarray:
+        """What the network says, (B, dim) float32."""
+        pixels = crops.transpose(0, 3, 1, 2).astype(np.float32)
+        if self.contract.color == "BGR":
+            pixels = pixels[:, ::-1]
+        pixels = pixels * self._scale - self._shift
+        try:
+            raw = self._backend.run(np.ascontiguousarray(pixels))
+        except Exception as error:
+            reason = str(error).splitlines()[0][:160]
+            raise ContractError(f"{self.name} cannot take crops as its contract says: {reason}") from None
+        raw = raw.reshape(len(crops), -1)
+        if raw.shape[1] != self.contract.dim:
+            raise ContractError(
+                f"{self.name} gives {raw.shape[1]} numbers a face, its contract says {self.contract.dim}; "
+                "correct 'dim' in the contract"
+            )
+        return raw
+
+
+def _as_run(card: Card, precision: str | None, flip: bool | None) -> Card:
+    """The card of what will really be run: another precision or flip is another contract."""
+    wanted = {"bf16": "bfloat16", "fp32": "float32"}.get(precision or "", precision)
+    contract = card.contract
+    if wanted not in (None, contract.precision):
+        if {wanted, contract.precision} - {"float32", "bfloat16"}:
+            raise VultusError(
+                f"{card.name} computes in {contract.precision}; {wanted} at run time cannot be had of it: convert the "
+                "file with `vultus export --precision`"
+            )
+        contract = dataclasses.replace(contract, precision=wanted)
+    if flip is not None:
+        contract = dataclasses.replace(contract, flip=flip)
+    if contract == card.contract:
+        return card
+    return dataclasses.replace(card, contract=contract, calibration=None)
 
 
 def _fitted(crop: Any, height: int, width: int, number: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from vultus.errors import ContractError
 
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 TEMPLATE = "arcface-112"
 """Name of the alignment: five landmarks by a similarity transform onto ArcFace's 112x112 template."""
 
@@ -58,6 +59,9 @@ class Contract:
     """(height, width) of a crop in pixels."""
     template: str = TEMPLATE
     precision: str = "float32"
+    """How the network computes, one of `PRECISIONS`. Embeddings themselves are always float32."""
+    flip: bool = False
+    """Whether an embedding is the sum of those of a crop and of its mirror image, brought to unit length."""
 
     def __post_init__(self) -> None:
         if self.dim < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -67,6 +71,10 @@ class Contract:
             )
         if self.color not in ("RGB", "BGR"):
             raise ContractError(f"impossible contract: color={self.color!r}; it must be RGB or BGR")
+        if self.precision not in PRECISIONS:
+            raise ContractError(f"impossible contract: precision={self.precision!r}; it must be one of {PRECISIONS}")
+        if not isinstance(self.flip, bool):
+            raise ContractError(f"impossible contract: flip={self.flip!r}; it must be true or false")
         if self.template != TEMPLATE:
             raise ContractError(f"unknown alignment template {self.template!r}; this version knows {TEMPLATE!r}")
 
@@ -86,6 +94,8 @@ class Contract:
         fields["mean"] = [float(v) for v in self.mean]
         fields["std"] = [float(v) for v in self.std]
         fields["crop_size"] = [int(v) for v in self.crop_size]
+        if not self.flip:  # the ids of contracts made before this field stay what they are
+            del fields["flip"]
         return fields
 
     @classmethod
