@@ -11,7 +11,18 @@ from vultus.data import Augmentation, Batches, FaceDataset, IdentityBatches, epo
 from vultus.data.order import identity_order
 from vultus.errors import VultusError
 
-EVERYTHING = Augmentation(flip=0.5, shift=0.5, crop=0.5, low_resolution=0.5, blur=0.5, color=0.5, grey=0.2, erase=0.5)
+EVERYTHING = Augmentation(
+    flip=0.5,
+    shift=0.5,
+    crop=0.5,
+    low_resolution=0.5,
+    blur=0.5,
+    color=0.5,
+    grey=0.2,
+    erase=0.5,
+    mask=0.3,
+    low_quality=0.3,
+)
 
 
 def test_a_batch_depends_on_its_number_only(procedural: Path) -> None:
@@ -38,11 +49,12 @@ def test_an_epoch_shows_each_crop_at_most_once(procedural: Path) -> None:
 
 def test_labels_go_with_their_crops(procedural: Path) -> None:
     data = FaceDataset.open(procedural / "train")
-    crops, labels = Batches(data, 8, Augmentation(flip=0), seed=0)[2]
+    crops, labels, rows = Batches(data, 8, Augmentation(flip=0), seed=0)[2]
     everything = data.crops()
     for crop, label in zip(crops, labels, strict=True):
         row = int(np.flatnonzero((everything == crop).all(axis=(1, 2, 3)))[0])
         assert data.labels[row] == label
+    np.testing.assert_array_equal(everything[rows], crops)
 
 
 def uneven(procedural: Path, *counts: int) -> FaceDataset:
@@ -64,7 +76,7 @@ def test_a_run_of_batches_is_unchanged(procedural: Path) -> None:
     data = FaceDataset.open(procedural / "train")
     order = np.random.default_rng((5, 2, 0)).permutation(len(data))
     random, augmentation = np.random.default_rng((5, 2, 1, 3)), EVERYTHING
-    crops, labels = Batches(data, 16, augmentation, seed=5)[2 * (len(data) // 16) + 3]
+    crops, labels, _ = Batches(data, 16, augmentation, seed=5)[2 * (len(data) // 16) + 3]
     rows = order[48:64]
     np.testing.assert_array_equal(labels, data.labels[rows])
     np.testing.assert_array_equal(crops, [augmentation(data.crop(int(row)), random) for row in rows])
@@ -75,7 +87,7 @@ def test_a_batch_by_identity_depends_on_its_number_only(procedural: Path) -> Non
     one, other = (IdentityBatches(data, 16, 4, EVERYTHING, seed=5) for _ in range(2))
     wanted = [one[number] for number in range(9)]
     for number in (7, 300, 2, 8, 5):
-        crops, labels = other[number]
+        crops, labels, _ = other[number]
         if number < len(wanted):
             np.testing.assert_array_equal(crops, wanted[number][0])
             np.testing.assert_array_equal(labels, wanted[number][1])
@@ -85,8 +97,8 @@ def test_a_batch_by_identity_depends_on_its_number_only(procedural: Path) -> Non
 def test_crops_and_labels_by_identity_are_those_of_the_rows(procedural: Path) -> None:
     data = FaceDataset.open(procedural / "train")
     batches = IdentityBatches(data, 16, 4, Augmentation(flip=0), seed=1)
-    crops, labels = batches[11]
-    rows = batches.rows(11)
+    crops, labels, rows = batches[11]
+    np.testing.assert_array_equal(rows, batches.rows(11))
     assert crops.shape == (16, 112, 112, 3) and crops.dtype == np.uint8
     assert labels.shape == (16,) and labels.dtype == np.int64
     np.testing.assert_array_equal(crops, data.crops(rows))
@@ -168,7 +180,9 @@ def test_batches_by_identity_need_two_identities(procedural: Path) -> None:
         IdentityBatches(uneven(procedural, 6), 8, 4, EVERYTHING, seed=0)
 
 
-@pytest.mark.parametrize("name", ["flip", "shift", "crop", "low_resolution", "blur", "color", "grey", "erase"])
+@pytest.mark.parametrize(
+    "name", ["flip", "shift", "crop", "low_resolution", "blur", "color", "grey", "erase", "mask", "low_quality"]
+)
 def test_each_operation_changes_the_crop_and_keeps_its_form(name: str) -> None:
     crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3)).astype(np.uint8)
     before = crop.copy()

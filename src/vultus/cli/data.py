@@ -114,3 +114,17 @@ def synth(
 
     info = synthesise(out, identities=identities, images=images, seed=seed)
     typer.echo(f"{out}: {info['images']:,} procedural faces of {info['identities']:,} invented identities")
+
+
+@app.command()
+def shift(
+    dataset: Annotated[Path, typer.Argument(help="DATA.")],
+    out: Annotated[Path, typer.Option(help="Folder of the changed copy.")],
+    how: Annotated[str, typer.Option("--as", help="mask (medical masks) or low-quality (faces of 16 to 32 pixels).")],
+    seed: Annotated[int, typer.Option(help="Seed; the same copy for the same seed.", min=0)] = 0,
+) -> None:
+    """A copy as other conditions would have shown it, with the same splits: to measure and adapt a recogniser there."""
+    from vultus.workflows.shift import shift_dataset
+
+    info = shift_dataset(dataset, out, how, seed=seed)
+    typer.echo(f"{out}: {info['images']:,} crops of {info['identities']:,} identities, changed by {how}")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
+from vultus.data.degrade import low_quality
+from vultus.data.occlude import medical_mask
 from vultus.errors import VultusError
 
 _TO_GREY = np.tile(np.array([0.299, 0.587, 0.114], np.float32), (3, 1))
@@ -39,6 +41,10 @@ class Augmentation:
     """Drop the colour."""
     erase: float = 0.0
     """Paint a random rectangle of 10 to 40 % of each side in one colour: occlusion."""
+    mask: float = 0.0
+    """Put a medical mask on (`occlude.medical_mask`)."""
+    low_quality: float = 0.0
+    """A face of 16 to 32 pixels, blurred and compressed (`degrade.low_quality`)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -47,9 +53,11 @@ class Augmentation:
 
     def __call__(self, crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """An altered copy of one crop, (H, W, 3) uint8 RGB. The same generator state gives the same crop."""
-        draw = random.random(8)
+        draw = random.random(10)
         if draw[0] < self.flip:
             crop = cv2.flip(crop, 1)
+        if draw[9] < self.mask:
+            crop = medical_mask(crop, random)  # first, while the landmarks are where the template has them
         if draw[1] < self.shift:
             crop = _shift(crop, random)
         if draw[2] < self.crop:
@@ -64,6 +72,8 @@ class Augmentation:
             crop = cv2.transform(crop, _TO_GREY)
         if draw[7] < self.erase:
             crop = _erase(crop, random)
+        if draw[8] < self.low_quality:
+            crop = low_quality(crop, random)  # the camera comes last
         return crop
 
 

@@ -101,6 +101,11 @@ class FaceDataset:
         return hashlib.sha256(self.info["digest"].encode() + self.rows.astype("<i8").tobytes()).hexdigest()
 
     @property
+    def people(self) -> str:
+        """Digest of the dataset whose people these are: of this one, or of that which a shifted copy was made of."""
+        return self.info["made"].get("people") or self.info["digest"]
+
+    @property
     def title(self) -> str:
         return f"{self.root.name}/{self.name}" if self.name else self.root.name
 
@@ -142,6 +147,11 @@ class FaceDataset:
     def crop(self, index: int) -> np.ndarray:
         """One decoded crop, (112, 112, 3) uint8 RGB."""
         return decode_crop(self.encoded([index])[0])
+
+    def table(self, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Whole rows of the view, with undecoded crops; those beyond its end are left out."""
+        chosen = np.asarray(indices)
+        return self._table.select(self.rows[chosen[chosen < len(self)]]).to_list()
 
     def subset(self, indices: np.ndarray) -> FaceDataset:
         """A view of some rows of this view."""

@@ -50,7 +50,7 @@ class Validation:
                 "make its figures a lie"
             )
         shared = set(data.identities) & set(trained.identities)
-        if shared and data.root.resolve() == trained.root.resolve():
+        if shared and data.people == trained.people:
             raise VultusError(
                 f"data.validation={path} shares {len(shared)} identities with the training data; split again"
             )

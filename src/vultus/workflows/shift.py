@@ -1,0 +1,71 @@
+"""A copy of a dataset as other conditions would have shown it, to measure (and adapt) a recogniser there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vultus.data import CropWriter, FaceDataset
+from vultus.data.dataset import decode_crop, encode_crop
+from vultus.data.degrade import low_quality
+from vultus.data.occlude import medical_mask
+from vultus.data.processes import in_processes
+from vultus.errors import VultusError
+from vultus.terminal import track
+
+SHIFTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "mask": medical_mask,
+    "low-quality": low_quality,
+}
+PIECE = 1000
+"""Crops a piece."""
+
+
+def shift_dataset(
+    dataset: str | Path, out: str | Path, how: str, *, seed: int = 0, workers: int | None = None
+) -> dict[str, Any]:
+    """Write every crop of `dataset` changed by `how` to `out`, with the same splits; resumable. Returns its manifest.
+
+    The change of a crop follows from `seed` and its number, so the same call makes the same copy. The copy remembers
+    whose people it shows: a recogniser trained on the original is known to have seen them.
+
+    Raises:
+        VultusError: an unknown change, or a split in place of a whole dataset.
+    """
+    if how not in SHIFTS:
+        raise VultusError(f"--as {how}: choose {' or '.join(SHIFTS)}")
+    data = FaceDataset.open(dataset)
+    if data.name is not None:
+        raise VultusError(f"{dataset} is a split of {data.root}; shift the whole dataset, its splits come along")
+    plan = hashlib.sha256(json.dumps(["shift", data.digest, how, seed]).encode()).hexdigest()
+    writer = CropWriter(out, plan)
+    starts = list(range(0, len(data), PIECE))
+    todo = [number for number in range(len(starts)) if not writer.has(number)]
+    work = partial(_shift_piece, root=str(data.root), how=how, seed=seed)
+    pieces = in_processes(work, [starts[number] for number in todo], workers or os.cpu_count() or 1)
+    for number, rows in zip(todo, track(pieces, f"shift {data.title}", len(todo), "pieces"), strict=True):
+        writer.add(number, rows)
+    made = {**data.info["made"], "shifted": how, "shift_seed": seed, "people": data.people}
+    info = writer.finish(len(starts), (data.info["crop_size"][0], data.info["crop_size"][1]), made)
+    if (data.root / "splits").is_dir():
+        shutil.copytree(data.root / "splits", Path(out) / "splits", dirs_exist_ok=True)
+    return info
+
+
+def _shift_piece(start: int, *, root: str, how: str, seed: int) -> list[dict[str, Any]]:
+    import cv2
+
+    cv2.setNumThreads(1)
+    rows = FaceDataset.open(root).table(range(start, start + PIECE))
+    for offset, row in enumerate(rows):
+        random = np.random.default_rng((seed, start + offset))
+        row["crop"] = encode_crop(SHIFTS[how](decode_crop(row["crop"]), random))
+    return rows
