@@ -12,7 +12,7 @@ from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
 from vultus.recognizer.card import Card, read_card
 from vultus.recognizer.runtime import Recognizer
-from vultus.zoo import Contract, canonical_digest, find_file, model_file, sanitise
+from vultus.zoo import Contract, announce, canonical_digest, find_file, licence_link, model_file, sanitise
 from vultus.zoo.locate import sha256_of
 from vultus.zoo.table import ZOO, ModelFile
 
@@ -37,6 +37,11 @@ def load_recognizer(
                 f"{model} is a training run; make a recogniser of it with `vultus export {model} --out FILE.onnx`"
             )
         entry = model_file(str(model), "recognizer")
+        if not entry.runnable:
+            raise VultusError(
+                f"{entry.name} is a file of weights ({entry.architecture}), not a network that runs; get it with "
+                f"`vultus models fetch {entry.name}` and make a recogniser of it"
+            )
         return _published(entry, find_file(entry, models_dir), folder, threads)
     if not path.is_file():
         raise VultusError(f"model file {path} does not exist")
@@ -56,7 +61,8 @@ def load_recognizer(
 def _published(entry: ModelFile, path: Path, models_dir: str | None, threads: int | None) -> Recognizer:
     network = sanitise(onnx.load(str(path)))
     contract = Contract(weights=canonical_digest(network), **(entry.preprocessing or {}))
-    provenance = {"source": entry.url, "sha256": entry.sha256, "about": entry.about}
+    announce(entry)
+    provenance = {"source": entry.url, "sha256": entry.sha256, "about": entry.about, "ancestry": [licence_link(entry)]}
     card = Card(entry.name, contract, entry.licence, provenance, shipped_calibration(contract))
     return Recognizer(network, card, models_dir=models_dir, threads=threads)
 

@@ -2,7 +2,8 @@
 
 from vultus.zoo.contract import TEMPLATE, Contract, Preprocessing
 from vultus.zoo.digest import canonical_digest
-from vultus.zoo.locate import find_file, models_home
+from vultus.zoo.licence import LicenceLink, announce, commercial_use, licence_link
+from vultus.zoo.locate import NotHere, fetch_file, find_file, models_home
 from vultus.zoo.sanitise import sanitise
 from vultus.zoo.table import ZOO, ModelFile, model_file
 
@@ -10,10 +11,16 @@ __all__ = [
     "TEMPLATE",
     "ZOO",
     "Contract",
+    "LicenceLink",
     "ModelFile",
+    "NotHere",
     "Preprocessing",
+    "announce",
     "canonical_digest",
+    "commercial_use",
+    "fetch_file",
     "find_file",
+    "licence_link",
     "model_file",
     "models_home",
     "sanitise",

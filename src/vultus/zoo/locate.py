@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from vultus.errors import VultusError
-from vultus.terminal import track
-from vultus.zoo.table import ModelFile
-
-_CHUNK = 1 << 18
+from vultus.zoo.download import digest_note, download, sha256_of
+from vultus.zoo.entry import ModelFile
 
 
 class NotHere(VultusError):
@@ -33,7 +26,7 @@ def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, downloa
     """Path of the file of `entry`, its sha256 checked.
 
     Looked for in `models_dir` (`--models`), else `VULTUS_MODELS`; then in the installed package that carries it; then
-    in the cache; then downloaded there.
+    in the cache; then downloaded there. Where no digest was published, that of the first download holds.
 
     Raises:
         VultusError: not to be had, or a file of the right name with other bytes.
@@ -51,7 +44,17 @@ def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, downloa
         return _checked(cached, entry)
     if not download:
         raise NotHere(f"{entry.name}: {entry.file} is not on this machine")
-    return _download(entry, cached)
+    return fetch_file(entry, cached.parent)
+
+
+def fetch_file(entry: ModelFile, folder: Path | None = None) -> Path:
+    """The file of `entry` in `folder` (default: the cache), downloaded there unless it lies there already.
+
+    Raises:
+        VultusError: as `find_file`.
+    """
+    target = (folder or models_home()) / entry.file
+    return _checked(target, entry) if target.is_file() else download(entry, target)
 
 
 def _in_package(entry: ModelFile) -> Path | None:
@@ -65,51 +68,13 @@ def _in_package(entry: ModelFile) -> Path | None:
     return path if path.is_file() else None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _checked(path: Path, entry: ModelFile) -> Path:
-    if (found := sha256_of(path)) != entry.sha256:
+    expected, whose = entry.sha256, f"the published {entry.name} file"
+    if expected is None and (note := digest_note(path)).is_file():
+        expected, whose = note.read_text().split(" ")[0].strip(), f"the {entry.name} file first downloaded"
+    if expected is not None and (found := sha256_of(path)) != expected:
         raise VultusError(
-            f"{path} is not the published {entry.name} file (sha256 {found[:12]}…, expected {entry.sha256[:12]}…); "
+            f"{path} is not {whose} (sha256 {found[:12]}…, expected {expected[:12]}…); "
             "delete it and it will be fetched again"
         )
     return path
-
-
-def _download(entry: ModelFile, target: Path) -> Path:
-    """Fetch into a temporary file beside the target and rename: never a half-written model."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=entry.file, suffix=".part")
-    except OSError as error:
-        reason = f"cannot write {target.parent}: {error.strerror}"
-        raise VultusError(f"{reason}; set VULTUS_HOME to a folder of yours") from None
-    try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(entry.url, timeout=60) as response:
-            size = int(response.headers.get("Content-Length") or 0)
-            for chunk in track(_chunks(response), f"download {entry.name}", total=-(-size // _CHUNK) or None):
-                file.write(chunk)
-        _checked(Path(name), entry)
-        os.replace(name, target)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as error:
-        raise VultusError(
-            f"{entry.name}: could not download {entry.url} ({error}); install the extra 'bundled' "
-            f"(uv add 'vultus[bundled]'), or put {entry.file} in a folder and name it with --models or VULTUS_MODELS"
-            if entry.package
-            else f"{entry.name}: could not download {entry.url} ({error}); "
-            f"put {entry.file} in a folder and name it with --models or VULTUS_MODELS"
-        ) from None
-    except VultusError as error:
-        raise VultusError(f"{entry.name}: the download from {entry.url} is not the published file: {error}") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return target
-
-
-def _chunks(response) -> Iterator[bytes]:
-    while chunk := response.read(_CHUNK):
-        yield chunk
