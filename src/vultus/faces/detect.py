@@ -1,7 +1,7 @@
-"""YuNet: faces with five landmarks, in batches and at several scales.
+"""Faces with five landmarks, in batches and at several scales, by a YuNet or an SCRFD.
 
-Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023. The network sees
-faces of about 10 to 300 pixels, so a large photograph is searched at its own size (bounded) and reduced.
+Small networks see faces of about 10 to 300 pixels, so a large photograph is searched at its own size (bounded) and
+reduced.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import cv2
 import numpy as np
 
 from vultus.errors import VultusError
+from vultus.faces.decoder import Decoder
 from vultus.faces.face import Face
-from vultus.zoo import find_file, model_file, sanitise
+from vultus.faces.scrfd import Scrfd
+from vultus.faces.yunet import YuNet
+from vultus.zoo import announce, find_file, model_file, sanitise
 
-STRIDES = (8, 16, 32)
-SCORE_THRESHOLD = 0.7
-"""A face is found in 6,141 of 6,141 LFW photographs; lower finds more faces in crowds and more that are none."""
-NMS_IOU = 0.3
-"""The authors' setting."""
 SIDES = (1280, 480)
 """Longest sides, in pixels, at which a photograph is searched: fine, and coarse for faces too large for the network."""
 SMALL = 640
@@ -30,10 +28,13 @@ SMALL = 640
 
 
 class Detector:
-    """A YuNet network. Thread-safe: the session holds no state between calls."""
+    """A network and how it is read. Thread-safe: the session holds no state between calls."""
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        """Load an ONNX file of YuNet, whatever its declared size. Raises `VultusError` if it is another network."""
+        """Load an ONNX file of YuNet or SCRFD, whatever its declared size; which it is, its outputs tell.
+
+        Raises `VultusError` if it is another network.
+        """
         import onnx
         import onnxruntime
 
@@ -49,18 +50,25 @@ class Detector:
             raise
         except Exception as error:
             raise VultusError(f"{path} is no detector that can be loaded: {str(error)[:160]}") from None
-        wanted = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
-        if missing := set(wanted) - {output.name for output in self._session.get_outputs()}:
-            raise VultusError(f"{path} is no YuNet detector: it has no output {sorted(missing)[0]!r}")
-        self._outputs = wanted
+        outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        decoder = YuNet.of(outputs) or Scrfd.of(outputs)
+        if decoder is None:
+            raise VultusError(
+                f"{path} is no YuNet and no SCRFD with landmarks: its outputs are {', '.join(list(outputs)[:9])}"
+            )
+        self._decoder: Decoder = decoder
         self._input = self._session.get_inputs()[0].name
 
-    def detect(self, image: np.ndarray, score_threshold: float = SCORE_THRESHOLD) -> list[Face]:
-        """Faces of one (H, W, 3) uint8 RGB photograph, best score first, without crops."""
+    def detect(self, image: np.ndarray, score_threshold: float | None = None) -> list[Face]:
+        """Faces of one (H, W, 3) uint8 RGB photograph, best score first, without crops.
+
+        score_threshold: in [0, 1]; default the network's (YuNet 0.7, SCRFD 0.5).
+        """
         return self.detect_batch([image], score_threshold)[0]
 
-    def detect_batch(self, images: Sequence[np.ndarray], score_threshold: float = SCORE_THRESHOLD) -> list[list[Face]]:
+    def detect_batch(self, images: Sequence[np.ndarray], score_threshold: float | None = None) -> list[list[Face]]:
         """Faces of several photographs; those of equal size share a run of the network."""
+        score_threshold = self._decoder.score_threshold if score_threshold is None else score_threshold
         found = self._at_scales(images, [_scales(image.shape) for image in images], score_threshold)
         # A face that fills a small picture has too little surroundings: look again, enlarged and with a margin.
         missed = [i for i, candidates in enumerate(found) if not len(candidates)]
@@ -74,7 +82,7 @@ class Detector:
             again = self._at_scales([padded], [enlarge], score_threshold)[0]
             again[:, :14] -= pad
             found[i] = again
-        return [_suppress(candidates) for candidates in found]
+        return [_suppress(candidates, self._decoder.nms_iou) for candidates in found]
 
     def _at_scales(
         self, images: Sequence[np.ndarray], scales: Sequence[Sequence[float]], score_threshold: float
@@ -89,15 +97,16 @@ class Detector:
                     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
                     scaled = cv2.resize(image, (width, height), interpolation=how)
                 padded = np.zeros((-(-height // 32) * 32, -(-width // 32) * 32, 3), np.uint8)
-                padded[:height, :width] = scaled[:, :, ::-1]  # the network takes BGR
+                padded[:height, :width] = scaled
                 groups[padded.shape[:2]].append((index, scale, padded))
         found: list[list[np.ndarray]] = [[np.zeros((0, 15), np.float32)] for _ in images]
         for members in groups.values():
-            batch = np.stack([padded for _, _, padded in members]).transpose(0, 3, 1, 2).astype(np.float32)
-            results = self._session.run(self._outputs, {self._input: batch})
-            outputs = {name: np.asarray(result) for name, result in zip(self._outputs, results, strict=True)}
+            batch = self._decoder.prepare(np.stack([padded for _, _, padded in members]))
+            names = self._decoder.outputs
+            results = self._session.run(names, {self._input: batch})
+            outputs = {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
             for row, (index, scale, padded) in enumerate(members):
-                candidates = _decode(outputs, row, padded.shape[:2], score_threshold)
+                candidates = self._decoder.decode(outputs, row, padded.shape[:2], score_threshold)
                 candidates[:, :14] /= scale
                 found[index].append(candidates)
         return [np.concatenate(parts) for parts in found]
@@ -110,29 +119,13 @@ def _scales(shape: tuple[int, ...]) -> list[float]:
     return [min(1.0, side / longest) for side in SIDES]
 
 
-def _decode(outputs: dict[str, np.ndarray], row: int, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """Cells above the threshold as (K, 15): box xyxy, 5 points xy, score. One anchor a cell; score sqrt(cls * obj)."""
-    parts = []
-    for stride in STRIDES:
-        score = np.sqrt(outputs[f"cls_{stride}"][row, :, 0].clip(0, 1) * outputs[f"obj_{stride}"][row, :, 0].clip(0, 1))
-        keep = np.flatnonzero(score >= threshold)
-        columns = size[1] // stride
-        grid = np.stack([keep % columns, keep // columns], 1).astype(np.float32)
-        box = outputs[f"bbox_{stride}"][row, keep]
-        centre = (grid + box[:, :2]) * stride
-        half = np.exp(box[:, 2:]) * (stride / 2)
-        points = (grid[:, None] + outputs[f"kps_{stride}"][row, keep].reshape(-1, 5, 2)) * stride
-        parts.append(np.concatenate([centre - half, centre + half, points.reshape(-1, 10), score[keep, None]], 1))
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _suppress(candidates: np.ndarray) -> list[Face]:
+def _suppress(candidates: np.ndarray, iou: float) -> list[Face]:
     """Greedy non-maximum suppression, across scales too; best score first."""
     if not len(candidates):
         return []
     corner, size = candidates[:, :2], candidates[:, 2:4] - candidates[:, :2]
     boxes = np.concatenate([corner, size], 1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(boxes.tolist(), candidates[:, 14].tolist(), 0.0, NMS_IOU)).reshape(-1)
+    kept = np.asarray(cv2.dnn.NMSBoxes(boxes.tolist(), candidates[:, 14].tolist(), 0.0, iou)).reshape(-1)
     faces = [
         Face(box=c[:4].copy(), landmarks=c[4:14].reshape(5, 2).copy(), score=float(c[14])) for c in candidates[kept]
     ]
@@ -141,9 +134,12 @@ def _suppress(candidates: np.ndarray) -> list[Face]:
 
 @lru_cache(maxsize=4)
 def load_detector(name: str = "yunet", models_dir: str | None = None, threads: int | None = None) -> Detector:
-    """The detector called `name` in the zoo, or an ONNX file of YuNet; loaded once a process."""
+    """The detector called `name` in the zoo, or an ONNX file of YuNet or SCRFD; loaded once a process."""
     if name.lower().endswith(".onnx"):
         if not Path(name).is_file():
             raise VultusError(f"detector {name} does not exist; give an .onnx file or a name of `vultus models list`")
         return Detector(name, threads)
-    return Detector(find_file(model_file(name, "detector"), models_dir), threads)
+    entry = model_file(name, "detector")
+    detector = Detector(find_file(entry, models_dir), threads)
+    announce(entry)
+    return detector
