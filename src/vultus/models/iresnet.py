@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
 WIDTHS = (64, 128, 256, 512)
 GRID = 7  # a 112 x 112 crop, halved by each of the four layers
 
@@ -66,11 +66,20 @@ class IResNet(nn.Module):
         x = self.dropout(self.bn2(x).flatten(1))
         return self.features(self.fc(x))
 
+    def ordered_parts(self) -> list[tuple[str, list[nn.Module]]]:
+        """As `vultus.models.stages` gives them."""
+        layers = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return [
+            ("stem", [self.conv1, self.bn1, self.prelu]),
+            *((f"stage{i}", [layer]) for i, layer in enumerate(layers, start=1)),
+            ("head", [self.bn2, self.fc, self.features]),
+        ]
+
 
 def _layer(width_in: int, width: int, count: int) -> nn.Sequential:
     return nn.Sequential(Block(width_in, width, 2), *(Block(width, width, 1) for _ in range(count - 1)))
 
 
 def iresnet(embedding_dim: int = 512, *, depth: int, dropout: float = 0.0) -> IResNet:
-    """IResNet of depth 18, 34, 50 or 100."""
+    """IResNet of depth 18, 34, 50, 100 or 200."""
     return IResNet(BLOCKS[depth], embedding_dim, dropout)

@@ -10,26 +10,21 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import VultusError
+from vultus.models.architectures import NATIVE
+from vultus.zoo import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
 
-# name: (module, factory, its fixed arguments)
-NATIVE: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "iresnet18": ("iresnet", "iresnet", {"depth": 18}),
-    "iresnet34": ("iresnet", "iresnet", {"depth": 34}),
-    "iresnet50": ("iresnet", "iresnet", {"depth": 50}),
-    "iresnet100": ("iresnet", "iresnet", {"depth": 100}),
-    "mobilefacenet": ("mobilefacenet", "MobileFaceNet", {}),
-    "mobilefacenet_050": ("mobilefacenet", "MobileFaceNet", {"width": 0.5}),
-    "tinyresnet": ("tiny", "TinyResNet", {}),
-}
-
 # What people type, without case, dashes and underscores.
 ALIASES: dict[str, str] = {
-    **{f"{short}{depth}": f"iresnet{depth}" for short in ("r", "ir", "ires") for depth in (18, 34, 50, 100)},
+    # "ir50" itself is AdaFace's, whose code counts 101 layers where InsightFace's counts 100.
+    **{f"{short}{depth}": f"iresnet{depth}" for short in ("r", "ires") for depth in (18, 34, 50, 100, 200)},
+    **{f"{short}100": f"{short}101" for short in ("ir", "irse")},
     "resnet100": "iresnet100",  # timm has no resnet100
-    "mbf": "mobilefacenet",
+    "mbf": "mobilefacenet_insightface",
+    "mbflarge": "mobilefacenet_insightface_large",
+    "facenet": "inception_resnet_v1",
     "mobilenetv3small": "timm/mobilenetv3_small_100",
     "mobilenetv3large": "timm/mobilenetv3_large_100",
 }
@@ -41,6 +36,7 @@ AMBIGUOUS = ("resnet18", "resnet34", "resnet50")
 def create_model(name: str, embedding_dim: int = 512, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """A trainable embedder: (B, 3, 112, 112) normalised float crops -> (B, embedding_dim) raw embeddings.
 
+    Its `preprocessing` says which crops it takes: of another size for a few (`describe_model`), scaled as ArcFace's.
     name: as `list_models` gives it, or as people type it (`resolve`). pretrained: only `timm/` models have weights to
     download. kwargs: the model's own options (dropout, width; for `timm/` also timm's).
     Raises VultusError for an unknown name or option, and where weights cannot be had.
@@ -56,17 +52,23 @@ def create_model(name: str, embedding_dim: int = 512, pretrained: bool = False, 
     if name.startswith("timm/"):
         from vultus.models.timm_backbones import timm_embedder
 
-        return timm_embedder(name.removeprefix("timm/"), embedding_dim, pretrained, **kwargs)
+        model = timm_embedder(name.removeprefix("timm/"), embedding_dim, pretrained, **kwargs)
+        return _prepared(model, Preprocessing())
     if pretrained:
         raise VultusError(f"{name}: no pretrained weights to download; leave pretrained out and load a weights file")
-    module, factory, fixed = NATIVE[name]
-    build = getattr(importlib.import_module(f"vultus.models.{module}"), factory)
-    options = [key for key in inspect.signature(build).parameters if key != "embedding_dim" and key not in fixed]
+    entry = NATIVE[name]
+    build = getattr(importlib.import_module(f"vultus.models.{entry.module}"), entry.factory)
+    options = [key for key in inspect.signature(build).parameters if key not in ("embedding_dim", *entry.options)]
     for key in kwargs:
         if key not in options:
             known = f"it takes {', '.join(options)}" if options else "it takes none"
             raise VultusError(f'model {name}: has no option "{key}"; {known}')
-    return build(embedding_dim, **fixed, **kwargs)
+    return _prepared(build(embedding_dim, **entry.options, **kwargs), Preprocessing(crop_size=entry.crop_size))
+
+
+def _prepared(model: nn.Module, how: Preprocessing) -> nn.Module:
+    model.preprocessing = how  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    return model
 
 
 def list_models(pattern: str = "*") -> list[str]:

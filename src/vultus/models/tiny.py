@@ -41,8 +41,10 @@ class TinyResNet(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [*_down(3, widths[0], 7, PATCH, 3)]
+        self.starts = [0]
         for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             if i:
+                self.starts.append(len(layers))
                 layers += _down(widths[i - 1], width, 3, 2, 1)
             layers += [Block(width) for _ in range(count)]
         self.layers = nn.Sequential(*layers)
@@ -52,6 +54,16 @@ class TinyResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.features(self.fc(self.norm(self.layers(x)).flatten(1)))
+
+    def ordered_parts(self) -> list[tuple[str, list[nn.Module]]]:
+        """As `vultus.models.stages` gives them; the patchwise stem belongs to the first stage."""
+        layers = [*self.layers]
+        ends = [*self.starts[1:], len(layers)]
+        cut = [layers[start:end] for start, end in zip(self.starts, ends, strict=True)]
+        return [
+            *((f"stage{i}", part) for i, part in enumerate(cut, start=1)),
+            ("head", [self.norm, self.fc, self.features]),
+        ]
 
 
 def _down(width_in: int, width: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
