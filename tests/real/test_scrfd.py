@@ -10,6 +10,7 @@ import pytest
 
 from vultus.faces import Detector, Face, align, find_photographs, load_detector, read_image
 from vultus.recognizer import load_recognizer
+from vultus.zoo import licence
 
 FILES = ("scrfd_500m_kps.onnx", "scrfd_2.5g_bnkps.onnx")
 
@@ -70,3 +71,12 @@ def test_batches_find_what_single_photographs_show(scrfd: Detector, shared: Path
         for one, other in zip(alone, faces, strict=True):
             np.testing.assert_allclose(one.box, other.box, atol=0.5)
             np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.5)
+
+
+def test_a_file_that_the_table_knows_keeps_its_licence(
+    shared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(licence, "_announced", set())
+    load_detector.cache_clear()
+    load_detector(str(shared / "weights" / "scrfd" / "scrfd_2.5g_bnkps.onnx"))
+    assert "commercial use of scrfd-2.5g is forbidden" in capsys.readouterr().err

@@ -19,7 +19,8 @@ from vultus.faces.decoder import Decoder
 from vultus.faces.face import Face
 from vultus.faces.scrfd import Scrfd
 from vultus.faces.yunet import YuNet
-from vultus.zoo import announce, find_file, model_file, sanitise
+from vultus.zoo import ZOO, announce, find_file, model_file, sanitise
+from vultus.zoo.download import sha256_of
 
 SIDES = (1280, 480)
 """Longest sides, in pixels, at which a photograph is searched: fine, and coarse for faces too large for the network."""
@@ -138,7 +139,12 @@ def load_detector(name: str = "yunet", models_dir: str | None = None, threads: i
     if name.lower().endswith(".onnx"):
         if not Path(name).is_file():
             raise VultusError(f"detector {name} does not exist; give an .onnx file or a name of `vultus models list`")
-        return Detector(name, threads)
+        detector = Detector(name, threads)
+        digest = sha256_of(Path(name))
+        for known in ZOO.values():  # a file given by its path keeps its licence
+            if known.sha256 == digest:
+                announce(known)
+        return detector
     entry = model_file(name, "detector")
     detector = Detector(find_file(entry, models_dir), threads)
     announce(entry)
