@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from vultus.terminal import table
-
 app = typer.Typer(help="Published models and trainable backbones.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -17,7 +15,7 @@ def list_(
     backbones: Annotated[bool, typer.Option("--backbones", help="Trainable backbones instead of files.")] = False,
     models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
 ) -> None:
-    """Published model files with licence and place; with --backbones what a recipe's model.name can be."""
+    """Published model files: commercial use and place; with a name or pattern, all that is known of them."""
     if backbones:
         from vultus.models import list_models
 
@@ -26,19 +24,33 @@ def list_(
         return
     from fnmatch import fnmatch
 
-    from vultus.zoo import ZOO, find_file
-    from vultus.zoo.locate import NotHere
+    from vultus.cli.models_list import in_full, in_short
+    from vultus.errors import VultusError
+    from vultus.zoo import ZOO, models_folder
 
-    rows = []
-    for entry in ZOO.values():
-        if not fnmatch(entry.name, pattern):
-            continue
-        try:
-            where = str(find_file(entry, models_dir, download=False))
-        except NotHere:
-            where = "downloaded on first use"
-        rows.append((entry.name, entry.kind, entry.about, entry.licence, where))
-    for name, kind, about, licence, where in rows:
-        typer.echo(f"{name:<10} {kind}\n  {about}\n  licence: {licence}\n  file:    {where}\n")
-    if not rows:
-        table("No model file matches", ("name",), [(name,) for name in ZOO])
+    models_folder(models_dir)
+    entries = [entry for entry in ZOO.values() if fnmatch(entry.name, pattern.lower())]
+    if not entries:
+        raise VultusError(f"no model file is called {pattern!r}; known: {', '.join(ZOO)}")
+    if pattern == "*":
+        for line in in_short(entries, models_dir):
+            typer.echo(line)
+        typer.echo("\nIn full: vultus models list NAME. To have a file before it is needed: vultus models fetch NAME.")
+    else:
+        for entry in entries:
+            typer.echo("\n".join(in_full(entry, models_dir)) + "\n")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name of `vultus models list`.")],
+    to: Annotated[str | None, typer.Option("--to", help="Folder to put it in, as for another machine.")] = None,
+) -> None:
+    """Download a model file, its licence said first; goes on after an interruption."""
+    from vultus.cli.models_list import licence_lines
+    from vultus.zoo import fetch_file, find_file, model_file
+
+    entry = model_file(name)
+    for line in licence_lines(entry):
+        typer.echo(line)
+    typer.echo(f"file: {fetch_file(entry, to) if to else find_file(entry)}")

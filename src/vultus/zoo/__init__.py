@@ -3,7 +3,7 @@
 from vultus.zoo.contract import TEMPLATE, Contract, Preprocessing
 from vultus.zoo.digest import canonical_digest
 from vultus.zoo.licence import LicenceLink, announce, commercial_use, licence_link
-from vultus.zoo.locate import NotHere, fetch_file, find_file, models_home
+from vultus.zoo.locate import NotHere, fetch_file, find_file, models_folder, models_home
 from vultus.zoo.sanitise import sanitise
 from vultus.zoo.table import ZOO, ModelFile, model_file
 
@@ -22,6 +22,7 @@ __all__ = [
     "find_file",
     "licence_link",
     "model_file",
+    "models_folder",
     "models_home",
     "sanitise",
 ]

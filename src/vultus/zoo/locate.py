@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from pathlib import Path
 
 from vultus.errors import VultusError
+from vultus.files import save_atomically
 from vultus.zoo.download import digest_note, download, sha256_of
 from vultus.zoo.entry import ModelFile
 
@@ -22,6 +24,14 @@ def models_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vultus" / "models"
 
 
+def models_folder(models_dir: str | Path | None = None) -> Path | None:
+    """The folder of the user's own files: `models_dir`, else `VULTUS_MODELS`. Raises `VultusError` if it is absent."""
+    folder = models_dir or os.environ.get("VULTUS_MODELS")
+    if folder and not Path(folder).is_dir():
+        raise VultusError(f"models folder {folder} does not exist; correct --models or VULTUS_MODELS")
+    return Path(folder) if folder else None
+
+
 def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, download: bool = True) -> Path:
     """Path of the file of `entry`, its sha256 checked.
 
@@ -31,11 +41,8 @@ def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, downloa
     Raises:
         VultusError: not to be had, or a file of the right name with other bytes.
     """
-    folder = models_dir or os.environ.get("VULTUS_MODELS")
-    if folder:
-        if not Path(folder).is_dir():
-            raise VultusError(f"models folder {folder} does not exist; correct --models or VULTUS_MODELS")
-        for candidate in sorted(Path(folder).rglob(entry.file)):
+    if (folder := models_folder(models_dir)) is not None:
+        for candidate in sorted(folder.rglob(entry.file)):
             return _checked(candidate, entry)
     if (packaged := _in_package(entry)) is not None:
         return _checked(packaged, entry)
@@ -44,17 +51,26 @@ def find_file(entry: ModelFile, models_dir: str | Path | None = None, *, downloa
         return _checked(cached, entry)
     if not download:
         raise NotHere(f"{entry.name}: {entry.file} is not on this machine")
-    return fetch_file(entry, cached.parent)
+    return fetch_file(entry)
 
 
-def fetch_file(entry: ModelFile, folder: Path | None = None) -> Path:
-    """The file of `entry` in `folder` (default: the cache), downloaded there unless it lies there already.
+def fetch_file(entry: ModelFile, folder: str | Path | None = None) -> Path:
+    """The file of `entry` in `folder` (default: the cache): there already, copied from this machine, or downloaded.
 
     Raises:
         VultusError: as `find_file`.
     """
-    target = (folder or models_home()) / entry.file
-    return _checked(target, entry) if target.is_file() else download(entry, target)
+    target = (Path(folder) if folder else models_home()) / entry.file
+    if target.is_file():
+        return _checked(target, entry)
+    if folder:
+        with contextlib.suppress(NotHere):
+            here = find_file(entry, download=False)
+            save_atomically(here.read_bytes(), target)
+            if digest_note(here).is_file():
+                save_atomically(digest_note(here).read_bytes(), digest_note(target))
+            return target
+    return download(entry, target)
 
 
 def _in_package(entry: ModelFile) -> Path | None:
