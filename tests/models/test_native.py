@@ -120,7 +120,7 @@ def test_iresnet_freezes_the_scale_of_its_embedding_at_one():
 def test_ir_shortcut_takes_every_second_pixel_where_the_width_stays():
     block = Block(8, 8, 2, bottleneck=False, squeeze=False).eval()
     nn.init.zeros_(
-        block.res_layer[4].weight
+        block.res_layer.get_parameter("4.weight")
     )  # the branch is silent; its last BN has running statistics of zero and one
     x = torch.randn(1, 8, 6, 6)
     torch.testing.assert_close(block(x), x[:, :, ::2, ::2])
@@ -204,7 +204,8 @@ def test_channels_last_computes_the_same(name: str):
     with torch.no_grad():
         expected = model(crops)
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-        torch.testing.assert_close(model(crops.to(memory_format=torch.channels_last)), expected, rtol=1e-3, atol=1e-3)
+        found = model(crops.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * max(1, expected.abs().max().item()))
 
 
 def test_dropout_acts_in_training_only():
