@@ -72,6 +72,24 @@ def train(
 
 
 @app.command()
+def finetune(
+    data: Annotated[Path, typer.Argument(help="DATA with the splits train and val, or a split DATA/NAME.")],
+    source: Annotated[str, typer.Option("--from", help="A name of `vultus models list`, a file of weights, a run.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, as finetune.freeze=stage2.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run directory to make.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A YAML recipe, as recipes/finetune.yaml.")] = None,
+    models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
+) -> None:
+    """Train a recogniser on with your own people, and say whether it helped."""
+    from vultus.cli.figures import show_finetuned
+    from vultus.workflows.finetune import finetune as finetune_run
+
+    with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
+        done = finetune_run(data, source, run=run, recipe=recipe, overrides=overrides or (), models_dir=models_dir)
+    show_finetuned(done, source)
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
     dataset: Annotated[Path, typer.Argument(help="DATA or DATA/SPLIT.")],

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from vultus.evaluation import Verification
 from vultus.terminal import table
 from vultus.workflows import Evaluation, PairsEvaluation
+
+if TYPE_CHECKING:
+    from vultus.training import Run
 
 
 def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
@@ -49,3 +55,14 @@ def point_rows(found: Verification) -> list[tuple[str, str, str, str, str]]:
             (f"{point.far:g}", f"{point.tar:.2%}", interval, f"{point.threshold:.4f}", f"{point.false_matches:,}")
         )
     return rows
+
+
+def show_finetuned(run: Run, source: str) -> None:
+    """What a fine-tuning came to, and the commands that follow."""
+    typer.echo(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
+    for link in run.facts["ancestry"]:
+        if link.get("commercial_use") == "forbidden":
+            typer.echo(f"commercial use is forbidden by {link['name']}, and so of this run: {link['licence']}")
+    data = Path(run.recipe.data.train).parent
+    typer.echo(f"next: vultus evaluate {run.path} {data}/test --against {source}")
+    typer.echo(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")

@@ -25,7 +25,8 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class Batches:
-    """Item `i` is batch `i` of the whole run: ((B, 112, 112, 3) uint8 crops, augmented; (B,) int64 labels).
+    """Item `i` is batch `i` of the whole run: ((B, 112, 112, 3) uint8 crops, augmented; (B,) int64 labels; (B,) int64
+    rows of the data).
 
     For torch's DataLoader with `batch_size=None`: a worker makes a whole batch, so little crosses the process border.
     The last rows of an epoch that fill no batch are left out; they differ from epoch to epoch.
@@ -39,7 +40,7 @@ class Batches:
     def per_epoch(self) -> int:
         return len(self.data) // self.batch_size
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, step = divmod(number, self.per_epoch)
         order = epoch_order(len(self.data), self.seed, epoch)
         rows = order[step * self.batch_size : (step + 1) * self.batch_size]
@@ -49,7 +50,8 @@ class Batches:
 
 class IdentityBatches:
     """Item `i` is batch `i` of the whole run, with P identities and up to K images of each, P = batch_size // K:
-    ((B, 112, 112, 3) uint8 crops, augmented; (B,) int64 labels), B <= P * K. For losses that compare within a batch.
+    ((B, 112, 112, 3) uint8 crops, augmented; (B,) int64 labels; (B,) int64 rows of the data), B <= P * K. For losses
+    that compare within a batch.
 
     The identities come in walks without end; each walk shows all of them once, in an order of its own, and a batch may
     straddle two. So identities are shown equally often, however many images they have. Walk `q` shows group `q` of an
@@ -99,7 +101,7 @@ class IdentityBatches:
         order = np.random.default_rng((self.seed, identity, 2, cycle)).permutation(len(rows))
         return rows[order[group * size : (group + 1) * size]]
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return _read(self.data, self.rows(number), self.augmentation, np.random.default_rng((self.seed, number, 1)))
 
 
@@ -127,8 +129,8 @@ def identity_order(identities: int, together: int, seed: int, walk: int) -> np.n
 
 def _read(
     data: FaceDataset, rows: np.ndarray, augmentation: Augmentation, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of these rows, augmented one after the other, (B, 112, 112, 3) uint8, and their labels, (B,) int64."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops of these rows, augmented one after the other, (B, 112, 112, 3) uint8; labels and rows, (B,) int64."""
     cv2.setNumThreads(0)  # crops are small; the cores belong to the network
     crops = [augmentation(decode_crop(content), random) for content in data.encoded(rows)]
-    return np.stack(crops), data.labels[rows]
+    return np.stack(crops), data.labels[rows], np.array(rows, np.int64)

@@ -11,35 +11,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
-from vultus.models import create_model
+from vultus.training.ema import Deployed
+from vultus.training.finetune import TARGETS
 from vultus.training.gradients import gradient_norm, scale_gradients
 from vultus.training.interrupt import Interruption
+from vultus.training.prepare import prepare
 from vultus.training.recipe import Recipe, load_recipe
 from vultus.training.report import Reporter
-from vultus.training.run import OBSERVED, MetricsWriter, Run, check_free, now, open_run
-from vultus.training.schedule import learning_rate, make_optimizer
-from vultus.training.setup import Trainee, make_batches, make_fabric, make_loader, make_loss
-from vultus.training.validation import Validation, check_training_data, validation_split
+from vultus.training.run import OBSERVED, MetricsWriter, Run, check_free, open_run
+from vultus.training.schedule import learning_rate, make_optimizer, set_rate
+from vultus.training.setup import Trainee, make_fabric, make_loader
+from vultus.training.validation import Selection, ValidationResult
 
 if TYPE_CHECKING:
     import torch
 
 SAVE_SECONDS = 300.0
 """A killed run loses no more than this (and the time between two validations)."""
-PLAN = 1000
-"""Steps that a run by minutes assumes until its pace is known."""
 VALIDATIONS = 50
 """At most about this many in a run: short epochs are not worth one each."""
 
 
 def train(
-    recipe: Recipe | str | Path, overrides: Sequence[str] = (), *, resume: bool = False, quiet: bool = False
+    recipe: Recipe | str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    models_dir: str | None = None,
 ) -> Run:
     """Train as the recipe says, or go on with the run directory `recipe` (`resume=True`). Returns the run.
 
     Ctrl-C ends the current step, saves, and raises KeyboardInterrupt: the run can be resumed.
+    models_dir: where model files lie, for a `model.weights` that is a name.
 
     Raises:
         VultusError: a recipe, data or checkpoint that does not fit, or a loss that is no longer a number.
@@ -49,64 +54,47 @@ def train(
             raise VultusError("a resumed run keeps its recipe; start a new run to change it")
         run = open_run(str(recipe))
         recipe, state = run.recipe, run.load()
+        if state["step"] >= state["steps"]:
+            raise VultusError(f"{run.path} has finished its {state['steps']} steps; there is nothing to resume")
     else:
         recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
         check_free(Path(recipe.run))
         run, state = None, None
-    return _Trainer(recipe, run, state, Reporter(quiet)).fit()
+    return _Trainer(recipe, run, state, Reporter(quiet), models_dir).fit()
 
 
 class _Trainer:
     """What a run needs in memory. Built once; `fit` walks the steps."""
 
-    def __init__(self, recipe: Recipe, run: Run | None, state: dict[str, Any] | None, reporter: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe, run: Run | None, state: dict[str, Any] | None, reporter: Reporter, models_dir: str | None
+    ) -> None:
         import torch
 
         self.recipe, self.reporter = recipe, reporter
         self.fabric = make_fabric(recipe.training)
         torch.manual_seed(recipe.training.seed)
-        data = FaceDataset.open(recipe.data.train).at_least(recipe.data.min_images)
-        check_training_data(data)
-        self.validation = Validation.prepare(validation_split(recipe.data.train, recipe.data.validation), data)
         settings = recipe.training
-        self.batches = make_batches(data, recipe)
-        self.steps_per_epoch = max(1, self.batches.per_epoch // settings.accumulate)
-        section = recipe.model
-        self.network = create_model(section.name, section.embedding_dim, section.pretrained, **section.options)
-        self.loss = make_loss(recipe, len(data.identities))
-        steps = run.facts["steps"] if run else self._length()
-        self.run = run or Run.create(
-            recipe,
-            {
-                "dataset": data.title,
-                "dataset_digest": data.digest,
-                "images": len(data),
-                "identities": len(data.identities),
-                "validation": self.validation.title if self.validation else None,
-                "steps": steps,
-                "steps_per_epoch": self.steps_per_epoch,
-                "parameters": sum(p.numel() for p in self.network.parameters()),
-                "started": now(),
-            },
-            Seen.of(data, self.validation.data if self.validation else None),
-        )
-        if self.run.facts["dataset_digest"] != data.digest:
-            raise VultusError(
-                f"{data.title} is no longer the data that {self.run.path} was trained on (digest differs); "
-                "restore it or start a new run"
-            )
-        self.steps: int = steps
-        self.optimizer = make_optimizer([self.network, self.loss], recipe.optimizer)
-        self.step, self.seconds, self.best = 0, 0.0, -1.0
-        if state is not None:
-            self._restore(state)
+        prepared = prepare(recipe, run, self.fabric, reporter, models_dir)
+        self.run, self.network, self.loss = prepared.run, prepared.network, prepared.loss
+        self.validation, self.tuning = prepared.validation, prepared.tuning
+        self.distillation, self.batches = prepared.distillation, prepared.batches
+        self.steps_per_epoch = prepared.steps_per_epoch
+        self.steps: int = self.run.facts["steps"]
+        rates = self.tuning.rates if self.tuning else None
+        self.optimizer = make_optimizer([self.network, self.loss], recipe.optimizer, rates, prepared.still)
+        self.step, self.seconds = 0, 0.0
+        self.selection = Selection(settings.patience, _figures(self.run.facts.get("before")))
         if settings.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
-        self.trainee, self.optimizer = self.fabric.setup(Trainee(forward, self.loss), self.optimizer)
+        self.trainee, self.optimizer = self.fabric.setup(Trainee(forward, self.loss, self.distillation), self.optimizer)
         self.trainee.train()
+        if self.tuning is not None:
+            self.tuning.settle()
+        self.deployed = Deployed(self.network, settings.ema)
         if state is not None:
-            self._restore_on_device(state)
+            self._restore(state)
 
     def fit(self) -> Run:
         import torch
@@ -117,9 +105,10 @@ class _Trainer:
         log_every = max(1, min(20, self.steps // 200))
         started = saved = time.monotonic()
         before = self.seconds
-        if not self.run.checkpoint().is_file():
-            self._save()  # from now on the run can be resumed, whatever happens
         metrics = MetricsWriter(self.run, self.step)
+        if not self.run.checkpoint().is_file():
+            self._begin(metrics)
+            self._save()  # from now on the run can be resumed, whatever happens
         loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
         last_log, since = self.step, started
         try:
@@ -150,6 +139,8 @@ class _Trainer:
                         )
                     if self.step % every == 0 or self.step == self.steps:
                         self._validate(metrics)
+                        if self.selection.exhausted:
+                            self.steps = self.step
                     due = self.step % every == 0 or time.monotonic() - saved > SAVE_SECONDS
                     if due or self.step == self.steps or interruption.asked:
                         self._save()
@@ -158,7 +149,7 @@ class _Trainer:
                         raise KeyboardInterrupt
                     if self.step % log_every == 0:
                         last_log, since = self.step, time.monotonic()
-            self.run.record(steps=self.step)
+            self._conclude()
         finally:
             metrics.close()
             del loader
@@ -170,22 +161,23 @@ class _Trainer:
         """One optimiser step: mean loss, images, and what metrics.csv wants of it."""
         section, accumulate = self.recipe.optimizer, self.recipe.training.accumulate
         rate = learning_rate(self.step, self.steps, section.lr, self.recipe.schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         update = getattr(self.loss, "update", None)
         if update is not None:
             update.lr = rate
         total, images = 0.0, 0
         for micro in range(accumulate):
-            crops, labels = next(batches)
+            crops, labels, rows = next(batches)
+            inputs = [crops, labels] if self.distillation is None else [crops, labels, self.distillation.targets(rows)]
             with self.fabric.no_backward_sync(self.trainee, enabled=micro < accumulate - 1):
-                loss = self.trainee(self.fabric.to_device(crops), self.fabric.to_device(labels)) / accumulate
+                loss = self.trainee(*self.fabric.to_device(inputs)) / accumulate
                 self.fabric.backward(loss)
             total += float(loss.detach())
             images += len(labels)
         row = {"lr": rate, **self._clip(update.squares if update is not None else None)}
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.deployed.follow(self.step + 1)
         return total, images, row
 
     def _clip(self, updated: torch.Tensor | None) -> dict[str, float]:
@@ -205,12 +197,8 @@ class _Trainer:
 
     def _observed(self) -> dict[str, float]:
         """What the loss saw of its last batch, as far as metrics.csv has a column for it."""
-        return {name: float(value) for name, value in self.loss.observed.items() if name in OBSERVED}
-
-    def _length(self) -> int:
-        """Optimiser steps planned; a run by minutes corrects its plan from the tenth step on (`_keep_time`)."""
-        settings = self.recipe.training
-        return PLAN if settings.minutes is not None else (settings.epochs or 20) * self.steps_per_epoch
+        row = {name: float(value) for name, value in self.loss.observed.items() if name in OBSERVED}
+        return row if self.distillation is None else row | {"drift": float(self.distillation.drift)}
 
     def _keep_time(self) -> int:
         """Optimiser steps of the run. A run by `minutes` plans them anew from its own pace, so that the learning rate
@@ -222,28 +210,57 @@ class _Trainer:
             self.steps = self.step + max(0, int(left * self.step / self.seconds))
         return self.steps
 
-    def _validate(self, metrics: MetricsWriter) -> None:
-        if self.validation is None:
+    def _begin(self, metrics: MetricsWriter) -> None:
+        """Before the first step of a fine-tuning: say what trains, and measure the network as it came."""
+        if self.tuning is None:
             return
-        result = self.validation.measure(self.network)
+        for line in self.tuning.describe():
+            self.reporter.say(line)
+        if self.validation is not None:
+            before = self._measure(metrics)
+            self.selection.before = (before.tar, before.auc)
+            self.run.record(before={"tar": before.tar, "far": before.far, "auc": before.auc})
+
+    def _measure(self, metrics: MetricsWriter) -> ValidationResult:
+        assert self.validation is not None
+        result = self.validation.measure(self.deployed.network)
         metrics.add(
             step=self.step,
-            epoch=(self.step - 1) // self.steps_per_epoch,
+            epoch=max(0, self.step - 1) // self.steps_per_epoch,
             seconds=round(self.seconds, 2),
             val_tar=result.tar,
             val_far=result.far,
             val_auc=result.auc,
         )
         self.reporter.validated(self.step, result)
-        if result.tar > self.best:
-            self.best = result.tar
+        return result
+
+    def _validate(self, metrics: MetricsWriter) -> None:
+        if self.validation is not None and self.selection.better(self._measure(metrics)):
             self.run.save(self._state(), "best")
+
+    def _conclude(self) -> None:
+        """What the run came to, in run.json and in words."""
+        chosen, facts = self.selection, {}
+        if chosen.exhausted:
+            facts["stopped"] = f"early at step {self.step}: {chosen.stale} validations in a row without a better one"
+            self.reporter.say(f"stopped {facts['stopped']}")
+        if chosen.helped is not None:
+            facts["helped"] = chosen.helped
+            found = f"validation {chosen.words()} best after"
+            if chosen.helped:
+                self.reporter.say(f"fine-tuning helped: {found}")
+            else:
+                self.reporter.say(f"fine-tuning did not help: {found}; there is no best.pt, last.pt is the last step")
+        if self.distillation is not None:
+            (self.run.path / TARGETS).unlink(missing_ok=True)
+        self.run.record(steps=self.step, **facts)
 
     def _state(self) -> dict[str, Any]:
         import torch
 
         return {
-            "model": self.network.state_dict(),
+            **self.deployed.state(),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
@@ -252,26 +269,13 @@ class _Trainer:
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
-            "best": self.best,
+            "best": list(self.selection.best),
+            "stale": self.selection.stale,
         }
 
     def _scaler(self) -> Any:
         """The gradient scaler of fp16, None otherwise."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
-
-    def _restore_on_device(self, state: dict[str, Any]) -> None:
-        """What must follow the parameters to their device, so after `fabric.setup`."""
-        import torch
-
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-            if state["cuda_random"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(state["cuda_random"])
-            if state["scaler"] and (scaler := self._scaler()) is not None:
-                scaler.load_state_dict(state["scaler"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise VultusError(f"{self.run.checkpoint()} does not fit its recipe ({reason})") from None
 
     def _save(self) -> None:
         self.run.save(self._state(), "last")
@@ -280,17 +284,24 @@ class _Trainer:
         import torch
 
         try:
-            self.network.load_state_dict(state["model"])
+            self.deployed.restore(state)
             self.loss.load_state_dict(state["loss"])
+            self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
-            self.step, self.steps = int(state["step"]), int(state["steps"])
-            self.seconds, self.best = float(state["seconds"]), float(state["best"])
+            self.step, self.steps, self.seconds = int(state["step"]), int(state["steps"]), float(state["seconds"])
+            best = state["best"] if isinstance(state["best"], list) else [state["best"], -1.0]  # of older versions
+            self.selection.best, self.selection.stale = (best[0], best[1]), int(state.get("stale", 0))
+            if state["cuda_random"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["cuda_random"])
+            if state["scaler"] and (scaler := self._scaler()) is not None:
+                scaler.load_state_dict(state["scaler"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise VultusError(
-                f"{self.run.checkpoint()} does not fit its recipe ({str(error).splitlines()[0]})"
-            ) from None
-        if self.step >= self.steps:
-            raise VultusError(f"{self.run.path} has finished its {self.steps} steps; there is nothing to resume")
+            reason = str(error).splitlines()[0]
+            raise VultusError(f"{self.run.checkpoint()} does not fit its recipe ({reason})") from None
+
+
+def _figures(fact: dict[str, float] | None) -> tuple[float, float] | None:
+    return None if fact is None else (fact["tar"], fact["auc"])
 
 
 def _check_finite(loss: float) -> None:

@@ -15,7 +15,11 @@ class Reporter:
     def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console
 
+        self.quiet = quiet
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, steps: int, done: int) -> Iterator[_Bar]:

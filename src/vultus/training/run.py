@@ -27,7 +27,7 @@ FORMAT = "vultus-run-1"
 OBSERVED = ("target_cos", "margin", "past_pi", "active", "norm_mean", "norm_std")
 """What a loss tells of its last batch: mean target cosine, what the margin takes off it, share of samples whose
 margined angle lies past pi; share of pairs or triplets with a loss; mean and deviation of the raw norms."""
-COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "head_grad_norm", *OBSERVED)
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "head_grad_norm", *OBSERVED, "drift")
 COLUMNS += ("images_per_second", "val_tar", "val_far", "val_auc")
 
 
@@ -105,7 +105,7 @@ class MetricsWriter:
     def __init__(self, run: Run, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        kept = [row for row in run.rows() if int(row["step"]) <= step] if step else []
+        kept = [row for row in run.rows() if int(row["step"]) <= step]
         self._file = run.metrics.open("w", newline="")
         self._csv: csv.DictWriter[str] = csv.DictWriter(self._file, list(COLUMNS), restval="")
         self._csv.writeheader()
@@ -167,20 +167,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def empty_network(run: Run) -> torch.nn.Module:
+    """The run's network without its weights."""
+    section = run.recipe.model
+    if section.weights is None:
+        from vultus.models import create_model
+
+        return create_model(section.name, section.embedding_dim, **section.options)
+    from vultus.models.weights import rebuild
+
+    if "architecture" not in run.facts:
+        raise VultusError(f"{run.path}/run.json does not say what network was fine-tuned; train again")
+    return rebuild(run.facts["architecture"], run.path)
+
+
 def load_model(run: Run, which: str | None = None) -> tuple[torch.nn.Module, str]:
     """The network of a run in evaluation mode, from best.pt if there is one; and which checkpoint it was."""
-    from vultus.models import create_model
-
     which = which or ("best" if run.checkpoint("best").is_file() else "last")
     state = run.load(which)
-    section = run.recipe.model
-    network = create_model(section.name, section.embedding_dim, **section.options)
+    network = empty_network(run)
     try:
         network.load_state_dict(state["model"])
     except RuntimeError as error:
-        raise VultusError(
-            f"{run.checkpoint(which)} does not fit {section.name}: {str(error).splitlines()[0]}"
-        ) from None
+        name = run.facts.get("architecture", {}).get("name") or run.recipe.model.name
+        raise VultusError(f"{run.checkpoint(which)} does not fit {name}: {str(error).splitlines()[0]}") from None
     return network.eval(), which
 
 

@@ -50,8 +50,8 @@ def make_batches(data: FaceDataset, recipe: Recipe) -> Batches | IdentityBatches
     return IdentityBatches(data, settings.batch_size, images, augmentation, seed=settings.seed)
 
 
-def make_loss(recipe: Recipe, num_classes: int) -> MarginLoss | PairLoss:
-    """The recipe's loss for so many identities."""
+def make_loss(recipe: Recipe, embedding_dim: int, num_classes: int) -> MarginLoss | PairLoss:
+    """The recipe's loss for embeddings of this dimension and so many identities."""
     section = recipe.loss
     options = section.model_dump(exclude={"name", "update_in_backward"}, exclude_none=True)
     if recipe.training.precision == "bf16" and not section.pairs:
@@ -63,20 +63,24 @@ def make_loss(recipe: Recipe, num_classes: int) -> MarginLoss | PairLoss:
             "momentum": momentum_of(optimizer),
             "weight_decay": optimizer.weight_decay,
         }
-    return create_loss(section.name, recipe.model.embedding_dim, num_classes, **options)
+    return create_loss(section.name, embedding_dim, num_classes, **options)
 
 
 class Trainee(torch.nn.Module):
     """Network and loss as one module, so that one `fabric.setup` serves both."""
 
-    def __init__(self, network: torch.nn.Module, loss: torch.nn.Module) -> None:
+    def __init__(
+        self, network: torch.nn.Module, loss: torch.nn.Module, distillation: torch.nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.loss = network, loss
+        self.network, self.loss, self.distillation = network, loss, distillation
         self.preprocessing = preprocessing_of(network)
 
-    def forward(self, crops: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean loss of (B, 112, 112, 3) uint8 crops with (B,) int64 labels."""
-        return self.loss(self.network(normalise(crops, self.preprocessing)), labels)
+    def forward(self, crops: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean loss of (B, 112, 112, 3) uint8 crops with (B,) int64 labels; targets: (B, D) for the distillation."""
+        embeddings = self.network(normalise(crops, self.preprocessing))
+        loss = self.loss(embeddings, labels)
+        return loss if self.distillation is None else loss + self.distillation(embeddings, targets)
 
 
 class _Numbers(Sampler[int]):

@@ -20,6 +20,8 @@ RESERVED = ("test", "calibration")
 """Splits that no training run may look at."""
 FARS = (1e-2, 1e-1)
 """The lower one that the validation data supports is used."""
+FINE_FARS = (1e-3, *FARS)
+"""For fine-tuning: a network that works already passes nearly everybody at the others."""
 IMAGES = 4000
 """At most this many crops, whole identities, so that validating stays short beside training."""
 
@@ -31,15 +33,51 @@ class ValidationResult:
     auc: float
 
 
+Figures = tuple[float, float]
+
+
+@dataclass
+class Selection:
+    """Which validation was the best so far, and when enough of them brought nothing."""
+
+    patience: int | None
+    before: Figures | None = None
+    """TAR and AUC of the network that is fine-tuned, before the first step: a checkpoint is only better than this."""
+    best: Figures = (-1.0, -1.0)
+    """Highest TAR after a step, and the AUC that decides between equal ones."""
+    stale: int = 0
+    """Validations in a row that were not better."""
+
+    def better(self, result: ValidationResult) -> bool:
+        """Take in the next validation."""
+        now = (result.tar, result.auc)
+        better = now > max(self.best, self.before or self.best)
+        self.best, self.stale = max(self.best, now), 0 if better else self.stale + 1
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        return self.patience is not None and self.stale >= self.patience
+
+    @property
+    def helped(self) -> bool | None:
+        """Whether training made a better network than there was; None where nobody measured."""
+        return None if self.before is None else self.best > self.before
+
+    def words(self) -> str:
+        """Before and after."""
+        return " before, ".join(f"TAR {tar:.4f} (AUC {auc:.4f})" for tar, auc in (self.before or self.best, self.best))
+
+
 class Validation:
     """Crops of the validation identities, decoded once."""
 
-    def __init__(self, data: FaceDataset) -> None:
-        self.data, self.title = data, data.title
+    def __init__(self, data: FaceDataset, fars: tuple[float, ...] = FARS) -> None:
+        self.data, self.title, self.fars = data, data.title, fars
         self._crops, self._labels = data.crops(), data.labels
 
     @classmethod
-    def prepare(cls, path: str | None, trained: FaceDataset) -> Validation | None:
+    def prepare(cls, path: str | None, trained: FaceDataset, fars: tuple[float, ...] = FARS) -> Validation | None:
         """None where there is no validation split. Raises `VultusError` where it shares an identity with training."""
         if path is None:
             return None
@@ -59,14 +97,14 @@ class Validation:
             data = data.subset(
                 np.flatnonzero(data.labels <= data.labels[np.argsort(data.labels, kind="stable")[IMAGES]])
             )
-        return cls(data)
+        return cls(data, fars)
 
     def measure(self, network: torch.nn.Module) -> ValidationResult:
         """TAR at a FAR that the data supports, and AUC."""
         embeddings = embed_crops(network, self._crops)
         if not np.isfinite(embeddings).all():
             raise VultusError("the network gives NaN on validation crops; lower optimizer.lr")
-        found = verify_all_pairs(embeddings, self._labels, FARS)
+        found = verify_all_pairs(embeddings, self._labels, self.fars)
         for point in found.points:
             if point.tar is not None:
                 return ValidationResult(point.tar, point.far, found.auc)
