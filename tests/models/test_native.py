@@ -119,9 +119,8 @@ def test_iresnet_freezes_the_scale_of_its_embedding_at_one():
 
 def test_ir_shortcut_takes_every_second_pixel_where_the_width_stays():
     block = Block(8, 8, 2, bottleneck=False, squeeze=False).eval()
-    nn.init.zeros_(
-        block.res_layer.get_parameter("4.weight")
-    )  # the branch is silent; its last BN has running statistics of zero and one
+    # The branch is silent: its last BN has running statistics of zero and one.
+    nn.init.zeros_(block.res_layer.get_parameter("4.weight"))
     x = torch.randn(1, 8, 6, 6)
     torch.testing.assert_close(block(x), x[:, :, ::2, ::2])
 
