@@ -8,7 +8,6 @@ from typing import Any
 
 from vultus.zoo import Preprocessing
 
-
 UNPUBLISHED = "none published"
 """Licence of an architecture that nobody has published weights of."""
 
