@@ -99,6 +99,7 @@ def evaluate(
     calibration: Annotated[Path | None, typer.Option(help="Write thresholds by error rate here (JSON).")] = None,
     source: Annotated[str | None, typer.Option(help="The data in words, kept in the calibration.")] = None,
     models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
+    against: Annotated[str | None, typer.Option(help="An earlier recogniser whose gallery must stay usable.")] = None,
 ) -> None:
     """Measure a recogniser: TAR at FAR with intervals, AUC, EER, thresholds."""
     from vultus.cli.figures import show_evaluation
@@ -114,6 +115,7 @@ def evaluate(
             calibration=calibration,
             source=source,
             models_dir=models_dir,
+            against=against,
         )
     )
 

@@ -38,6 +38,19 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
             *result.notes,
         ],
     )
+    if result.against is not None:
+        from vultus.workflows.evaluation_report import COMPATIBILITY, compatibility_rows
+
+        table(
+            f"old: {result.against.model}; new: {result.model}",
+            COMPATIBILITY,
+            compatibility_rows(found, result.against),
+            [
+                "Compatible (Shen et al. 2020): probes by the new one find the old one's gallery as well as its own "
+                "did. Each column has thresholds of its own; the middle one compares each two images twice, which its "
+                "intervals take for independent.",
+            ],
+        )
     if result.report:
         typer.echo(f"report: {result.report}")
 

@@ -2,6 +2,7 @@
 
 from vultus.evaluation.baselines import WhitenedPCA, mean_colour
 from vultus.evaluation.calibration import Calibration, CalibrationPoint, Threshold, calibrate
+from vultus.evaluation.cross import verify_cross
 from vultus.evaluation.intervals import wilson
 from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_lfw_pairs, parse_pairs, parse_pairs_csv
 from vultus.evaluation.report import (
@@ -53,6 +54,7 @@ __all__ = [
     "percent",
     "verification_sections",
     "verify_all_pairs",
+    "verify_cross",
     "verify_scores",
     "wilson",
     "write_report",

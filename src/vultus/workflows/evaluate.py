@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 
 from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
-from vultus.evaluation import calibrate, verify_all_pairs
+from vultus.evaluation import calibrate, verify_all_pairs, verify_cross
 from vultus.evaluation.kfold import Pairs, kfold_accuracy, parse_pairs
 from vultus.files import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
-from vultus.workflows.results import Evaluation, PairsEvaluation
+from vultus.workflows.results import Against, Evaluation, PairsEvaluation
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
@@ -35,6 +36,7 @@ def evaluate(
     calibration: str | Path | None = None,
     source: str | None = None,
     models_dir: str | None = None,
+    against: str | Path | Embedder | None = None,
 ) -> Evaluation | PairsEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset` (DATA or DATA/SPLIT).
 
@@ -43,6 +45,7 @@ def evaluate(
         out: a folder for report.html and figures.json.
         calibration: a JSON file to write with the thresholds by error rate that these scores give.
         source: the data in words, kept in the calibration; by default its name and counts.
+        against: an earlier recogniser: also measure probes by `model` against a gallery enrolled with it.
         max_per_identity: only the first images of each identity, so that a few people do not decide the figures.
 
     Raises:
@@ -52,6 +55,7 @@ def evaluate(
     data = FaceDataset.open(dataset)
     if pairs is not None:
         given = {"--out": out, "--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
+        given["--against"] = against
         if idle := [name for name, value in given.items() if value is not None]:
             raise VultusError(f"{idle[0]} has no effect with --pairs; leave one of them out")
         return _on_pairs(embedder, data, Path(pairs))
@@ -65,10 +69,13 @@ def evaluate(
         data = data.at_most(max_per_identity)
     embeddings = embedder.dataset(data)
     verification = verify_all_pairs(embeddings, data.labels)
+    earlier = None if against is None else _against(against, data, embeddings, models_dir)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
     notes = _notes(embedder, data)
-    result = Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, notes=notes)
+    result = Evaluation(
+        embedder.name, data.title, data.digest, max_per_identity, verification, notes=notes, against=earlier
+    )
     if out is None:
         return result
     from vultus.workflows.evaluation_report import write_evaluation_report
@@ -76,7 +83,17 @@ def evaluate(
     folder = Path(out)
     path = write_evaluation_report(folder, result, data, embedder)
     (folder / "figures.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
-    return Evaluation(embedder.name, data.title, data.digest, max_per_identity, verification, path, notes)
+    return dataclasses.replace(result, report=path)
+
+
+def _against(
+    model: str | Path | Embedder, data: FaceDataset, embeddings: np.ndarray, models_dir: str | None
+) -> Against:
+    """The earlier recogniser with itself, and with these embeddings by the new one."""
+    embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
+    old = embedder.dataset(data)
+    cross = verify_cross(old, embeddings, data.labels)
+    return Against(embedder.name, verify_all_pairs(old, data.labels), cross)
 
 
 def _write_calibration(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import vultus
 from vultus.data import FaceDataset
+from vultus.evaluation import Verification
 from vultus.evaluation.figures import read_metrics, training_curves
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
 from vultus.evaluation.verification_report import verification_sections
 from vultus.workflows.embedder import Embedder
-from vultus.workflows.results import Evaluation
+from vultus.workflows.results import Against, Evaluation
 
 CURVES = ("loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_auc")
 
@@ -18,6 +19,8 @@ CURVES = ("loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_auc")
 def write_evaluation_report(folder: Path, result: Evaluation, data: FaceDataset, embedder: Embedder) -> Path:
     """Write `folder`/report.html and return its path."""
     sections = provenance(result)
+    if result.against is not None:
+        sections.append(compatibility(result.verification, result.against))
     sections += measured(result, data)
     if embedder.run is not None:
         sections += curves(embedder.run)
@@ -37,6 +40,30 @@ def provenance(result: Evaluation) -> list[Section]:
     sections: list[Section] = [Table(("", ""), rows, title="What was measured")]
     sections += [Text(note, kind="note") for note in result.notes]
     return sections
+
+
+COMPATIBILITY = ("FAR", "old gallery, old probes", "old gallery, new probes", "new gallery, new probes", "")
+
+
+def compatibility_rows(new: Verification, against: Against) -> list[tuple[str, ...]]:
+    """TAR with its interval at each FAR that the data supports, of the three kinds of comparisons, and the verdict."""
+    verdicts, rows = dict(against.verdicts()), []
+    for points in zip(against.verification.points, against.cross.points, new.points, strict=True):
+        if all(point.tar is None for point in points):
+            continue
+        cells = [
+            f"{p.tar:.2%} ({p.tar_interval[0]:.2%} to {p.tar_interval[1]:.2%})"
+            if p.tar is not None and p.tar_interval is not None
+            else "withheld"
+            for p in points
+        ]
+        rows.append((f"{points[0].far:g}", *cells, verdicts.get(points[0].far, "")))
+    return rows
+
+
+def compatibility(new: Verification, against: Against) -> Section:
+    """Whether what was enrolled with the earlier recogniser can be searched with the new one."""
+    return Table(COMPATIBILITY, compatibility_rows(new, against), title=f"Against the earlier {against.model}")
 
 
 def measured(result: Evaluation, data: FaceDataset) -> list[Section]:

@@ -47,6 +47,7 @@ def export(
         "seen": opened.seen.to_dict() if opened.seen else None,
         "recipe": opened.recipe.model_dump(exclude_none=True),
         "checkpoint": which,
+        "ancestry": opened.facts.get("ancestry"),
         **{
             key: opened.facts.get(key)
             for key in ("dataset", "dataset_digest", "images", "identities", "commit", "vultus")

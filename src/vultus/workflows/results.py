@@ -15,6 +15,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Against:
+    """An earlier recogniser on the same images, and probes by the new one against its gallery."""
+
+    model: str
+    verification: Verification
+    """The earlier one with itself."""
+    cross: Verification
+    """Enrolled with the earlier one, probed with the new one."""
+
+    def verdicts(self) -> list[tuple[float, str]]:
+        """For each FAR that the data supports: compatible, or not, or within the intervals (Shen et al. 2020)."""
+        found = []
+        for old, cross in zip(self.verification.points, self.cross.points, strict=True):
+            if old.tar is None or cross.tar is None or old.tar_interval is None or cross.tar_interval is None:
+                continue
+            if cross.tar >= old.tar:
+                found.append((old.far, "compatible"))
+            elif cross.tar_interval[1] >= old.tar_interval[0]:
+                found.append((old.far, "lower, within the intervals"))
+            else:
+                found.append((old.far, "not compatible"))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "model": self.model,
+            "old_old": self.verification.to_dict(),
+            "old_new": self.cross.to_dict(),
+            "verdicts": [{"far": far, "verdict": verdict} for far, verdict in self.verdicts()],
+        }
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """1:1 verification over all pairs of a dataset view."""
 
@@ -25,6 +59,7 @@ class Evaluation:
     verification: Verification
     report: Path | None = None
     notes: tuple[str, ...] = ()
+    against: Against | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -35,6 +70,7 @@ class Evaluation:
             "max_per_identity": self.max_per_identity,
             "notes": list(self.notes),
             **self.verification.to_dict(),
+            **({"against": self.against.to_dict()} if self.against else {}),
         }
 
 
