@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,3 +55,20 @@ def fetch(
     for line in licence_lines(entry):
         typer.echo(line)
     typer.echo(f"file: {fetch_file(entry, to) if to else find_file(entry)}")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Weights: .pt, .pth, .ckpt, .safetensors or .onnx.")],
+) -> None:
+    """What a weights file is: layout, dimensions, how it wants its crops and who says so. Exit code 1 if unusable."""
+    from vultus.models.inspect import inspect_file
+
+    found = inspect_file(file)
+    facts = [*found.facts, ("problem", found.problem)] if found.problem else found.facts
+    width = max(len(name) for name, _ in facts)
+    typer.echo(str(file))
+    for name, text in facts:
+        typer.echo(f"  {name:<{width}}  {text}")
+    if found.problem:
+        raise typer.Exit(1)

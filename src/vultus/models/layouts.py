@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vultus.errors import VultusError
-from vultus.models.registry import NATIVE, create_model
+from vultus.models.architectures import NATIVE
+from vultus.models.registry import create_model
 
 Shapes = dict[str, tuple[int, ...]]
 
-COUNTERS = "num_batches_tracked"
-"""Batch norm's counter, which old files lack; nothing depends on it."""
+OPTIONAL = ("num_batches_tracked", "mask_token")
+"""What old files lack and nothing in an embedding depends on: batch norm's counter, ViT's mask in training."""
 HEADS = ("head.", "logits.", "classifier.", "margin", "kernel", "weight_activated")
 """Where the class centres of a training run hide; named, so that a reader knows what was left out."""
 
@@ -49,7 +50,7 @@ def match_layout(tensors: Mapping[str, Tensor], where: str, only: str | None = N
         VultusError: none fits; it names the nearest layout and the first names or shapes that differ.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    names = [only] if only else list(NATIVE)
+    names = [only] if only else _plausible(shapes)
     nearest: tuple[float, str] = (0.0, "")
     for prefix in _prefixes(shapes):
         bare = {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
@@ -74,6 +75,17 @@ def match_layout(tensors: Mapping[str, Tensor], where: str, only: str | None = N
     raise VultusError(f"{where}: no known layout fits; the nearest: {nearest[1]}")
 
 
+def _plausible(shapes: Shapes) -> list[str]:
+    """Architectures of the families that share any name with the file: one of each is built, not all."""
+    ends = {".".join(name.split(".")[depth:]) for name in shapes for depth in (0, 1, 2)}
+    families: dict[tuple[str, str], bool] = {}
+    for name, entry in NATIVE.items():
+        family = (entry.module, entry.factory)
+        if family not in families:
+            families[family] = not ends.isdisjoint(_wanted(name, 512, ()))
+    return [name for name, entry in NATIVE.items() if families[entry.module, entry.factory]]
+
+
 def _prefixes(shapes: Shapes) -> list[str]:
     """Nothing first, then what wrappers put in front: each beginning of one or two parts that most names share."""
     counts: dict[str, int] = {}
@@ -89,7 +101,7 @@ def _prefixes(shapes: Shapes) -> list[str]:
 
 def _difference(wanted: Shapes, found: Shapes) -> str | None:
     """The first things that keep a state dict from loading, None where it loads."""
-    missing = [name for name in wanted if name not in found and not name.endswith(COUNTERS)]
+    missing = [name for name in wanted if name not in found and not name.endswith(OPTIONAL)]
     if missing:
         return f"{', '.join(missing[:3])}{f' and {len(missing) - 3} more' if len(missing) > 3 else ''} missing"
     wrong = [name for name, shape in wanted.items() if name in found and found[name] != shape]

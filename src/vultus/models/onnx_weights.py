@@ -74,7 +74,8 @@ def read_layers(model: onnx.ModelProto) -> OnnxLayers:
         elif node.op_type == "Add" and made is not None and made.bias is None and weight is not None:
             made.bias = weight  # MatMul with its bias
         elif node.op_type == "BatchNormalization":
-            norm = _Norm(*(np.asarray(v) for v in values[1:5]), float(attributes.get("epsilon", 1e-5)))
+            scale, shift, mean, variance = (np.asarray(v) for v in values[1:5])
+            norm = _Norm(scale, shift, mean, variance, float(attributes.get("epsilon", 1e-5)))
             if made is not None and made.norm is None:
                 made.norm = norm
             else:

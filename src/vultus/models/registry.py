@@ -7,6 +7,7 @@ import fnmatch
 import importlib
 import inspect
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import VultusError
@@ -33,15 +34,32 @@ ALIASES: dict[str, str] = {
 AMBIGUOUS = ("resnet18", "resnet34", "resnet50")
 
 
-def create_model(name: str, embedding_dim: int = 512, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+def create_model(
+    name: str,
+    embedding_dim: int | None = None,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    **kwargs: Any,
+) -> nn.Module:
     """A trainable embedder: (B, 3, 112, 112) normalised float crops -> (B, embedding_dim) raw embeddings.
 
     Its `preprocessing` says which crops it takes: of another size for a few (`describe_model`), scaled as ArcFace's.
     name: as `list_models` gives it, or as people type it (`resolve`). pretrained: only `timm/` models have weights to
-    download. kwargs: the model's own options (dropout, width; for `timm/` also timm's).
-    Raises VultusError for an unknown name or option, and where weights cannot be had.
+    download. weights: a file of any known layout, or a recogniser of the zoo (`weights.load_weights`); the name may then
+    be "auto", the dimension follows from the file, and `preprocessing` is that of the weights. embedding_dim: 512 if
+    not given. kwargs: the model's own options (dropout, width; for `timm/` also timm's).
+    Raises VultusError for an unknown name or option, and where weights cannot be had or do not fit.
     """
+    if weights is not None:
+        from vultus.models.weights import load_network
+
+        network = load_network(weights, name=None if name == "auto" else name, **kwargs)
+        found = int(network.embedding_dim)  # pyright: ignore[reportArgumentType]
+        if embedding_dim not in (None, found):
+            raise VultusError(f"{weights} has {found} dimensions, not embedding_dim={embedding_dim}; leave it out")
+        return network
     name = resolve(name)
+    embedding_dim = 512 if embedding_dim is None else embedding_dim
     if embedding_dim < 1:
         raise VultusError(f"embedding_dim={embedding_dim}: must be at least 1; the field uses 128 to 512")
     dropout, width = kwargs.get("dropout", 0.0), kwargs.get("width", 1.0)

@@ -38,15 +38,20 @@ def export_onnx(
     Raises:
         ContractError: the exported network does not give torch's embeddings.
     """
+    model, contract = as_onnx(network)
+    card = Card(name, contract, licence, provenance or {})
+    write_card(model, card, path)
+    return card
+
+
+def as_onnx(network: torch.nn.Module) -> tuple[onnx.ModelProto, Contract]:
+    """`network` as ONNX, compared with torch, and its contract. Raises `ContractError` where they differ."""
     from vultus.models.crops import preprocessing_of
 
     how = preprocessing_of(network)
     model = to_onnx(network)
     dim = _check_parity(network, model, how)
-    contract = Contract(canonical_digest(model), dim, how.mean, how.std, how.color, how.crop_size)
-    card = Card(name, contract, licence, provenance or {})
-    write_card(model, card, path)
-    return card
+    return model, Contract(canonical_digest(model), dim, how.mean, how.std, how.color, how.crop_size)
 
 
 def to_onnx(network: torch.nn.Module) -> onnx.ModelProto:

@@ -1,8 +1,8 @@
-"""Load a recogniser: our own file, a known published one, or any ONNX with a contract beside it."""
+"""Load a recogniser: our own file, a known published one, weights of a known layout, or any ONNX with a contract."""
 
 from __future__ import annotations
 
-import json
+import importlib.util
 from importlib import resources
 from pathlib import Path
 
@@ -10,89 +10,124 @@ import onnx
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
+from vultus.recognizer.backends import BackendName
 from vultus.recognizer.card import Card, read_card
 from vultus.recognizer.runtime import Recognizer
-from vultus.zoo import Contract, announce, canonical_digest, find_file, licence_link, model_file, sanitise
+from vultus.zoo import Contract, ModelFile, announce, canonical_digest, find_file, model_file, sanitise
 from vultus.zoo.locate import sha256_of
-from vultus.zoo.table import ZOO, ModelFile
+from vultus.zoo.statement import SIDE, Statement, stated
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
+"""Files of weights, which become a network with torch's help."""
 
 
 def load_recognizer(
-    model: str | Path, models_dir: str | Path | None = None, *, threads: int | None = None
+    model: str | Path,
+    models_dir: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    backend: BackendName = "auto",
+    precision: str | None = None,
+    flip: bool | None = None,
 ) -> Recognizer:
-    """Load by a name of `vultus models list` or by the path of an .onnx file.
+    """Load by a name of `vultus models list` or by the path of a file.
 
-    A file is accepted with a card inside (`vultus export`), with the digest of a known published file, or with a side
-    file `NAME.contract.json` holding at least {"dim": 512, "mean": [..], "std": [..], "color": "RGB"}.
+    An .onnx file is accepted with a card inside (`vultus export`), with the digest of a known published file, or with a
+    side file `NAME.contract.json` holding at least {"dim": 512, "mean": [..], "std": [..], "color": "RGB"}. Files of
+    weights (.pt, .pth, .ckpt, .safetensors) of a known layout become a network, which needs torch. Where nobody
+    says how crops are prepared, a known layout is taken as its published files are, and that is said on stderr.
+
+    Args:
+        threads, backend, precision, flip: see `Recognizer`.
 
     Raises:
         VultusError: unknown name, missing or broken file.
         ContractError: nothing says how the file wants its crops.
     """
+    path, entry = _locate(model, models_dir)
+    found = _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
     folder = str(models_dir) if models_dir else None
+    return Recognizer(*found, models_dir=folder, threads=threads, backend=backend, precision=precision, flip=flip)
+
+
+def _locate(model: str | Path, models_dir: str | Path | None) -> tuple[Path, ModelFile | None]:
     path = Path(model)
-    if path.suffix.lower() != ".onnx":
-        if path.is_dir() and (path / "recipe.yaml").is_file():
-            raise VultusError(
-                f"{model} is a training run; make a recogniser of it with `vultus export {model} --out FILE.onnx`"
-            )
-        entry = model_file(str(model), "recognizer")
-        if not entry.runnable:
-            raise VultusError(
-                f"{entry.name} is a file of weights ({entry.architecture}), not a network that runs; get it with "
-                f"`vultus models fetch {entry.name}` and make a recogniser of it"
-            )
-        return _published(entry, find_file(entry, models_dir), folder, threads)
-    if not path.is_file():
+    if path.is_file():
+        return path, None
+    if path.suffix.lower() in (".onnx", *CHECKPOINTS):
         raise VultusError(f"model file {path} does not exist")
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        raise VultusError(
+            f"{model} is a training run; make a recogniser of it with `vultus export {model} --out FILE.onnx`"
+        )
+    entry = model_file(str(model), "recognizer")
+    return find_file(entry, models_dir), entry
+
+
+def _from_onnx(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
     try:
         network = onnx.load(str(path))
     except Exception:
         raise VultusError(f"{path} is broken or no ONNX file") from None
     if (card := read_card(network, str(path))) is not None:
-        return Recognizer(network, card, models_dir=folder, threads=threads)
-    digest = sha256_of(path)
-    for entry in ZOO.values():
-        if entry.sha256 == digest and entry.kind == "recognizer":
-            return _published(entry, path, folder, threads)
-    return _with_side_file(path, network, folder, threads)
-
-
-def _published(entry: ModelFile, path: Path, models_dir: str | None, threads: int | None) -> Recognizer:
-    network = sanitise(onnx.load(str(path)))
-    contract = Contract(weights=canonical_digest(network), **(entry.preprocessing or {}))
-    announce(entry)
-    provenance = {"source": entry.url, "sha256": entry.sha256, "about": entry.about, "ancestry": [licence_link(entry)]}
-    card = Card(entry.name, contract, entry.licence, provenance, shipped_calibration(contract))
-    return Recognizer(network, card, models_dir=models_dir, threads=threads)
-
-
-def _with_side_file(path: Path, foreign: onnx.ModelProto, models_dir: str | None, threads: int | None) -> Recognizer:
-    side = path.with_suffix(".contract.json")
-    if not side.is_file():
-        raise ContractError(
-            f"{path} does not say how it wants its crops; write {side.name} beside it, for example "
-            '{"dim": 512, "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "color": "RGB"}'
-        )
-    try:
-        fields = json.loads(side.read_text())
-    except ValueError as error:
-        raise ContractError(f"{side} is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ContractError(f"{side} must hold one JSON object")
-    licence = str(fields.pop("licence", "not stated"))
-    network = sanitise(foreign)
+        return network, card
+    network = sanitise(network)
     weights = canonical_digest(network)
-    if fields.setdefault("weights", weights) != weights:
+    statement = stated(path, sha256_of(path), canonical=weights, entry=entry) or _assumed(path)
+    if statement.weights not in (None, weights):
         raise ContractError(
-            f"{side} was written for other weights than those of {path.name}; remove 'weights' from it if it is right"
+            f"{path.with_suffix(SIDE)} was written for other weights than those of {path.name}; remove 'weights' from "
+            "it if it is right"
         )
-    contract = Contract.from_dict(fields, str(side))
-    provenance = {"source": path.name, "contract": side.name}
-    card = Card(path.stem, contract, licence, provenance).with_calibration(
-        _beside(path) or shipped_calibration(contract)
+    if statement.dim is None:
+        raise ContractError(f"{path}: {statement.by} does not say how many dimensions an embedding has")
+    if statement.entry is not None:
+        announce(statement.entry)
+    how = statement.preprocessing
+    contract = Contract(weights, statement.dim, how.mean, how.std, how.color, how.crop_size)
+    return network, _card(path, contract, statement)
+
+
+def _from_checkpoint(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
+    from vultus.models.weights import announce_loaded, load_weights
+    from vultus.recognizer.export import as_onnx
+
+    loaded = load_weights(path, entry=entry)
+    announce_loaded(loaded)
+    model, contract = as_onnx(loaded.network)
+    return model, _card(path, contract, loaded.as_statement)
+
+
+def _assumed(path: Path) -> Statement:
+    """What the published files of the recognised layout want, said on stderr; refused where none is recognised."""
+    example = '{"dim": 512, "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "color": "RGB"}'
+    advice = ContractError(
+        f"{path} does not say how it wants its crops; write {path.with_suffix(SIDE).name} beside it, for example "
+        f"{example}"
     )
-    return Recognizer(network, card, models_dir=models_dir, threads=threads)
+    if importlib.util.find_spec("torch") is None:
+        raise advice
+    from vultus.models.weights import announce_loaded, load_weights
+
+    try:
+        loaded = load_weights(path)
+    except ContractError:
+        raise advice from None
+    announce_loaded(loaded)
+    return loaded.as_statement
+
+
+def _card(path: Path, contract: Contract, statement: Statement) -> Card:
+    entry = statement.entry
+    provenance = {
+        "source": entry.url if entry else path.name,
+        "contract": statement.by,
+        "ancestry": list(statement.ancestry),
+    }
+    if entry is not None:
+        provenance |= {"sha256": entry.sha256, "about": entry.about}
+    card = Card(entry.name if entry else path.stem, contract, statement.licence, provenance)
+    return card.with_calibration((None if entry else _beside(path)) or shipped_calibration(contract))
 
 
 def _beside(path: Path) -> Calibration | None:

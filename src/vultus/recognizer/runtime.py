@@ -82,7 +82,7 @@ class Recognizer:
 
         Raises ContractError where the network does not take crops as its contract says.
         """
-        self._run(np.full((1, 112, 112, 3), 127, np.uint8), 0)
+        self._run(np.full((1, *self.contract.crop_size, 3), 127, np.uint8), 0)
 
     @property
     def name(self) -> str:
@@ -210,4 +210,5 @@ def _fitted(crop: Any, height: int, width: int, number: int) -> np.ndarray:
     if crop.shape[0] == height and crop.shape[1] > width:
         left = (crop.shape[1] - width) // 2
         return crop[:, left : left + width]
-    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+    shrinks = height < crop.shape[0]
+    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

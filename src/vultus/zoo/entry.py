@@ -31,6 +31,8 @@ class ModelFile:
     """The fields of `Contract` that the file itself cannot tell."""
     architecture: str | None = None
     """Name of the network among `models.list_models`, where vultus can train on from these weights."""
+    canonical: str | None = None
+    """`canonical_digest` of the sanitised network: other files with the same weights are the same recogniser."""
     archive_member: str | None = None
     """Name of the file inside the zip archive at `url`."""
     size: int | None = None

@@ -54,6 +54,7 @@ RECOGNIZERS = (
         kind="recognizer",
         file="face_recognition_sface_2021dec_int8bq.onnx",
         sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",  # computed from the package's file
+        canonical="b0639d372e6d09563ca917f5898a8358979c3a0d358cc42f57a5d4e240d829cf",
         url=f"{OPENCV_ZOO}/face_recognition_sface/face_recognition_sface_2021dec_int8bq.onnx",
         licence="Apache-2.0 (OpenCV Zoo, models/face_recognition_sface/LICENSE)",
         commercial=True,
