@@ -14,7 +14,7 @@ from vultus.models import create_model
 from vultus.models.crops import BATCH, normalise, preprocessing_of
 from vultus.training.head_rows import HeadRows
 from vultus.training.recipe import Recipe
-from vultus.training.run import Run, load_model, open_run
+from vultus.training.run import Run, empty_network, load_model, open_run
 
 
 @dataclass
@@ -31,6 +31,10 @@ class Origin:
     run: Run | None = None
     """The ancestor, where it is a run."""
     checkpoint: str = ""
+
+    def embedding_dim(self, recipe: Recipe) -> int:
+        """Of the network; the recipe's from scratch."""
+        return recipe.model.embedding_dim if self.architecture is None else int(self.architecture["embedding_dim"])
 
     def head(self) -> tuple[HeadRows, dict[str, torch.Tensor]]:
         """The ancestor's class centres, and whose they are. Raises `VultusError` where there are none."""
@@ -95,9 +99,9 @@ def _seen_of_file(path: Path) -> Seen | None:
     return Seen.from_dict(card.provenance.get("seen")) if card else None
 
 
-def embedding_dim(network: torch.nn.Module, recipe: Recipe) -> int:
-    """Dimension of the embeddings."""
-    return recipe.model.embedding_dim if recipe.model.weights is None else int(network.embedding_dim)  # type: ignore[arg-type]
+def reopened(run: Run) -> Origin:
+    """The network of a run that goes on, its weights yet to be loaded."""
+    return Origin(empty_network(run), run.facts.get("architecture"))
 
 
 def restore_norms(origin: Origin, data: FaceDataset) -> None:

@@ -14,11 +14,11 @@ from vultus.files import save_atomically
 from vultus.losses import MarginLoss, PairLoss
 from vultus.training.finetune import TARGETS, Distillation, FineTuning, embed_all, load_targets
 from vultus.training.head_rows import HeadRows, copy_kept_centers, hold_centers, set_mean_centers
-from vultus.training.origin import Origin, check_unseen, embedding_dim, open_origin, restore_norms
+from vultus.training.origin import Origin, check_unseen, open_origin, reopened, restore_norms
 from vultus.training.recipe import Recipe
 from vultus.training.recipe_sections import FinetuneSection
 from vultus.training.report import Reporter
-from vultus.training.run import Run, empty_network, now
+from vultus.training.run import Run, now
 from vultus.training.setup import make_batches, make_loss
 from vultus.training.validation import FINE_FARS, Validation, check_training_data, validation_split
 
@@ -60,13 +60,13 @@ def prepare(recipe: Recipe, run: Run | None, fabric: Fabric, reporter: Reporter,
         )
     batches = make_batches(data, recipe)
     steps_per_epoch = max(1, batches.per_epoch // recipe.training.accumulate)
-    origin = Origin(empty_network(run)) if run else open_origin(recipe, models_dir)
+    origin = reopened(run) if run else open_origin(recipe, models_dir)
     check_unseen(origin, validation.data if validation else None)
     network = origin.network
     keep = section is not None and section.keep_centers
     known = origin.head() if keep and not run else None
     rows = (HeadRows.load(run.path) if run else None) or HeadRows.of(data, known[0] if known else None)
-    loss = make_loss(recipe, embedding_dim(network, recipe), len(rows.identities))
+    loss = make_loss(recipe, origin.embedding_dim(recipe), len(rows.identities))
     tuning, targets, still = None, None, []
     if section is not None:
         network.to(fabric.device)
