@@ -84,7 +84,7 @@ class _Trainer:
         rates = self.tuning.rates if self.tuning else None
         self.optimizer = make_optimizer([self.network, self.loss], recipe.optimizer, rates, prepared.still)
         self.step, self.seconds = 0, 0.0
-        self.selection = Selection(settings.patience, _figures(self.run.facts.get("before")))
+        self.selection = Selection(settings.patience)
         if settings.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
@@ -269,8 +269,7 @@ class _Trainer:
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
-            "best": list(self.selection.best),
-            "stale": self.selection.stale,
+            **self.selection.state(),
         }
 
     def _scaler(self) -> Any:
@@ -289,8 +288,7 @@ class _Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.step, self.steps, self.seconds = int(state["step"]), int(state["steps"]), float(state["seconds"])
-            best = state["best"] if isinstance(state["best"], list) else [state["best"], -1.0]  # of older versions
-            self.selection.best, self.selection.stale = (best[0], best[1]), int(state.get("stale", 0))
+            self.selection.restore(state)
             if state["cuda_random"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["cuda_random"])
             if state["scaler"] and (scaler := self._scaler()) is not None:
@@ -298,10 +296,6 @@ class _Trainer:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise VultusError(f"{self.run.checkpoint()} does not fit its recipe ({reason})") from None
-
-
-def _figures(fact: dict[str, float] | None) -> tuple[float, float] | None:
-    return None if fact is None else (fact["tar"], fact["auc"])
 
 
 def _check_finite(loss: float) -> None:

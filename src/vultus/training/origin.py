@@ -81,6 +81,9 @@ def _from_run(run: Run) -> Origin:
     link = {
         "name": f"run {run.path.name}",
         "licence": "as its training photographs and its ancestors ask",
+        "commercial_use": "unclear",
+        "source": "trained by vultus",
+        "sha256": None,
         "checkpoint": f"{which}.pt",
         **{key: run.facts.get(key) for key in ("dataset", "dataset_digest", "commit")},
     }

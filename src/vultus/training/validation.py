@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,6 +63,17 @@ class Selection:
     def helped(self) -> bool | None:
         """Whether training made a better network than there was; None where nobody measured."""
         return None if self.before is None else self.best > self.before
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"best": list(self.best), "stale": self.stale, "before": self.before and list(self.before)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """`best` was the TAR alone in older checkpoints."""
+        tar, auc = state["best"] if isinstance(state["best"], list) else (float(state["best"]), -1.0)
+        self.best, self.stale = (tar, auc), int(state.get("stale", 0))
+        if before := state.get("before"):
+            self.before = (before[0], before[1])
 
     def words(self) -> str:
         """Before and after."""
