@@ -92,9 +92,9 @@ def _reason(path: Path, message: str) -> str:
         start = file.read(2)
     if start == b"PK":
         return f"is truncated or damaged ({_short(message)}); copy or download it again"
-    if "Unsupported" in message:
-        return f"is a pickle that wants more than tensors, so it was not opened ({_short(message)})"
-    return f"is no file of weights, or a truncated one ({_short(message)})"
+    if start[:1] == b"\x80" and "Unsupported" in message:
+        return "is a pickle that wants more than tensors, so it was not opened; save its state dict alone"
+    return "is no file of weights, or a truncated one"
 
 
 def _short(error: object) -> str:

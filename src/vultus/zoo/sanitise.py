@@ -56,7 +56,7 @@ def dequantise(q: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: 
 
 
 def _fold_constants(graph: onnx.GraphProto) -> None:
-    """Replace Constant, constant DequantizeLinear and Reshape of constants by initialisers, in one walk."""
+    """Replace Constant, and DequantizeLinear, Reshape and Identity of constants, by initialisers, in one walk."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     kept = []
     for node in graph.node:
@@ -64,6 +64,8 @@ def _fold_constants(graph: onnx.GraphProto) -> None:
         inputs = [constants.get(name) for name in node.input]
         if node.op_type == "Constant" and "value" in attributes:
             folded = numpy_helper.to_array(attributes["value"])
+        elif node.op_type == "Identity" and inputs[0] is not None:  # exporters share equal weights so
+            folded = inputs[0]
         elif node.op_type == "DequantizeLinear" and inputs[0] is not None and inputs[1] is not None:
             zero = inputs[2] if len(inputs) > 2 else None
             axis, block = int(attributes.get("axis", 1)), int(attributes.get("block_size", 0))
