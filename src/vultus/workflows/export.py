@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -53,6 +54,7 @@ def export(
             for key in ("dataset", "dataset_digest", "images", "identities", "commit", "vultus")
         },
     }
+    licence += _inherited(opened.facts.get("ancestry") or [])
     temporary = out.with_name(out.name + ".uncalibrated") if data is not None else out
     try:
         card = export_onnx(
@@ -70,6 +72,12 @@ def export(
         if temporary != out:
             temporary.unlink(missing_ok=True)
     return card
+
+
+def _inherited(ancestry: list[dict[str, Any]]) -> str:
+    """What the weights that a run began with ask of whoever uses it, as far as that is not plainly everything."""
+    asked = [f"{link['name']} ({link['licence']})" for link in ancestry if link.get("commercial_use") == "forbidden"]
+    return f"; commercial use forbidden by what it was fine-tuned from: {', '.join(asked)}" if asked else ""
 
 
 def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: int | None = 10) -> Calibration:
