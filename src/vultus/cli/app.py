@@ -36,6 +36,9 @@ _EXTRAS = {
     "datasets": "evaluate",
     "matplotlib": "evaluate",
     "jinja2": "evaluate",
+    "openvino": "openvino",
+    "nncf": "int8",
+    "executorch": "executorch",
 }
 """Which extra installs a module that the base install leaves out."""
 
@@ -122,23 +125,40 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or a model file.")],
+    out: Annotated[Path, typer.Option(help="File to write: .onnx, .xml (OpenVINO) or .pte (ExecuTorch, phones).")],
     calibrate: Annotated[Path | None, typer.Option(help="Split kept apart, for thresholds by error rate.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the recogniser; the file's name by default.")] = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the weights, kept in the file.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, bf16 (by OpenVINO) or int8.")] = None,
+    calibration_crops: Annotated[Path | None, typer.Option(help="For int8: DATA/train, for value ranges.")] = None,
+    check: Annotated[Path | None, typer.Option(help="DATA/val: real pairs to measure on; needed below fp32.")] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="Points of TAR at FAR 1e-3 that a precision may cost.", show_default="0.5")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Add the mirror image's embedding, at twice the cost.")] = False,
+    compatible: Annotated[str | None, typer.Option(help="insightface: a file for that package too.")] = None,
+    models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
 ) -> None:
-    """Write a model file that describes itself: contract, licence, provenance, calibration."""
-    from vultus.workflows.export import UNSTATED
-    from vultus.workflows.export import export as export_run
+    """Write a model file that describes itself: contract, licence, provenance, figures, calibration; and its card."""
+    from vultus.cli.exported import show_exported
+    from vultus.workflows.export import export as export_model
 
-    card = export_run(run, out, calibrate_data=calibrate, name=name, licence=licence or UNSTATED)
-    typer.echo(f"wrote {out}: {card.contract.dim} dimensions, contract {card.contract.id}")
-    if card.calibration is None:
-        typer.echo("no thresholds in it: --calibrate DATA/calibration adds them, without them nobody can be identified")
-        return
-    for line in card.calibration.describe():
-        typer.echo(line)
+    card = export_model(
+        model,
+        out,
+        calibrate_data=calibrate,
+        name=name,
+        licence=licence,
+        precision=precision,
+        calibration_crops=calibration_crops,
+        check_data=check,
+        max_loss=max_loss,
+        flip=flip,
+        compatible=compatible,
+        models_dir=models_dir,
+    )
+    show_exported(card, out)
 
 
 def main() -> None:

@@ -2,7 +2,17 @@
 
 from vultus.recognizer.card import Card, read_card, write_card
 from vultus.recognizer.export import export_onnx
-from vultus.recognizer.load import load_recognizer
+from vultus.recognizer.load import load_recognizer, open_model
+from vultus.recognizer.model_card import model_card
 from vultus.recognizer.runtime import Recognizer
 
-__all__ = ["Card", "Recognizer", "export_onnx", "load_recognizer", "read_card", "write_card"]
+__all__ = [
+    "Card",
+    "Recognizer",
+    "export_onnx",
+    "load_recognizer",
+    "model_card",
+    "open_model",
+    "read_card",
+    "write_card",
+]

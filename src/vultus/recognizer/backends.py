@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -33,9 +34,11 @@ def open_backend(
     backend: BackendName = "auto",
     *,
     threads: int | None = None,
-    bfloat16: bool = False,
+    precision: str = "float32",
 ) -> Backend:
-    """Load `model` with the named runtime; "auto" is onnxruntime, or OpenVINO where bfloat16 is wanted.
+    """Load `model`, whose contract names `precision`, with a runtime.
+
+    "auto" is onnxruntime; OpenVINO for bfloat16, and for int8 where it is installed.
 
     Raises:
         VultusError: an unknown runtime, one that is not installed, or bfloat16 from a runtime that lacks it.
@@ -44,9 +47,11 @@ def open_backend(
     if backend not in get_args(BackendName):
         raise VultusError(f"no backend is called {backend!r}; choose one of {', '.join(get_args(BackendName))}")
     if backend == "torch":
-        raise VultusError("the backend 'torch' runs checkpoints, not ONNX files; choose onnxruntime or openvino")
+        raise VultusError("the backend 'torch' runs torch networks, not ONNX; choose onnxruntime or openvino")
+    bfloat16 = precision == "bfloat16"
     if backend == "auto":
-        backend = "openvino" if bfloat16 else "onnxruntime"
+        quantised = precision == "int8" and importlib.util.find_spec("openvino") is not None
+        backend = "openvino" if bfloat16 or quantised else "onnxruntime"
     if backend == "openvino":
         return OpenVinoBackend(model, threads=threads, bfloat16=bfloat16)
     if bfloat16:

@@ -16,6 +16,8 @@ from vultus.files import save_atomically
 from vultus.zoo import Contract, canonical_digest
 
 KEY = "vultus"
+TEXT_KEY = "model_card"
+"""Metadata key of the model card in words."""
 FORMAT = "vultus-recognizer-1"
 
 
@@ -91,8 +93,10 @@ def read_card(model: onnx.ModelProto, where: str) -> Card | None:
 
 
 def write_card(model: onnx.ModelProto, card: Card, path: str | Path) -> None:
-    """Save `model` with `card` in its metadata, atomically."""
-    kept = [(e.key, e.value) for e in model.metadata_props if e.key != KEY]
+    """Save `model` with `card`, and with the model card in Markdown, in its metadata, atomically."""
+    from vultus.recognizer.model_card import model_card
+
+    kept = [(e.key, e.value) for e in model.metadata_props if e.key not in (KEY, TEXT_KEY)]
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict([*kept, (KEY, card.to_json())]))
+    onnx.helper.set_model_props(model, dict([*kept, (KEY, card.to_json()), (TEXT_KEY, model_card(card))]))
     save_atomically(model.SerializeToString(), Path(path))

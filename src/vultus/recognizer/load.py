@@ -10,8 +10,9 @@ import onnx
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
-from vultus.recognizer.backends import BackendName
+from vultus.recognizer.backends import BackendName, OpenVinoBackend
 from vultus.recognizer.card import Card, read_card
+from vultus.recognizer.openvino_ir import read_ir
 from vultus.recognizer.runtime import Recognizer
 from vultus.zoo import Contract, ModelFile, announce, canonical_digest, find_file, model_file, sanitise
 from vultus.zoo.locate import sha256_of
@@ -19,6 +20,7 @@ from vultus.zoo.statement import SIDE, Statement, stated
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
 """Files of weights, which become a network with torch's help."""
+IR = ".xml"
 
 
 def load_recognizer(
@@ -36,6 +38,7 @@ def load_recognizer(
     side file `NAME.contract.json` holding at least {"dim": 512, "mean": [..], "std": [..], "color": "RGB"}. Files of
     weights (.pt, .pth, .ckpt, .safetensors) of a known layout become a network, which needs torch. Where nobody
     says how crops are prepared, a known layout is taken as its published files are, and that is said on stderr.
+    An .xml file is OpenVINO's, written by `vultus export`.
 
     Args:
         threads, backend, precision, flip: see `Recognizer`.
@@ -44,10 +47,30 @@ def load_recognizer(
         VultusError: unknown name, missing or broken file.
         ContractError: nothing says how the file wants its crops.
     """
-    path, entry = _locate(model, models_dir)
-    found = _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
     folder = str(models_dir) if models_dir else None
+    if Path(model).suffix.lower() == IR:
+        return _from_ir(Path(model), folder, threads, backend, precision, flip)
+    found = open_model(model, models_dir)
     return Recognizer(*found, models_dir=folder, threads=threads, backend=backend, precision=precision, flip=flip)
+
+
+def open_model(model: str | Path, models_dir: str | Path | None = None) -> tuple[onnx.ModelProto, Card]:
+    """The network as ONNX and its card, of whatever `load_recognizer` takes, except OpenVINO's files."""
+    path, entry = _locate(model, models_dir)
+    return _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
+
+
+def _from_ir(
+    path: Path, folder: str | None, threads: int | None, backend: BackendName, precision: str | None, flip: bool | None
+) -> Recognizer:
+    if not path.is_file():
+        raise VultusError(f"model file {path} does not exist")
+    if backend not in ("auto", "openvino"):
+        raise VultusError(f"{path} is a file of OpenVINO; the backend {backend} cannot run it")
+    card = read_ir(path)
+    bfloat16 = (precision or card.contract.precision) in ("bf16", "bfloat16")
+    loaded = OpenVinoBackend(path, threads=threads, bfloat16=bfloat16)
+    return Recognizer(None, card, models_dir=folder, backend=loaded, precision=precision, flip=flip)
 
 
 def _locate(model: str | Path, models_dir: str | Path | None) -> tuple[Path, ModelFile | None]:

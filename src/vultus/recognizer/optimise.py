@@ -23,8 +23,10 @@ BLOCKED = platform.machine().lower() in ("x86_64", "amd64")
 def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that computes the same (to rounding) faster on this CPU, or `model` itself where nothing is to be gained.
 
-    Quantised networks stay as they are: their PRelu lies between DequantizeLinear and QuantizeLinear.
+    Quantised networks stay as they are: their PRelu lies between DequantizeLinear and QuantizeLinear. A float16 network
+    is widened: CPU kernels for float16 are few, and onnxruntime would convert back and forth around each node.
     """
+    model = _widened(model)
     kinds = {node.op_type for node in model.graph.node}
     if not BLOCKED or "PRelu" not in kinds or "QuantizeLinear" in kinds:
         return model
@@ -39,7 +41,7 @@ def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     for number, node in enumerate(graph.node):
         slope = constants.get(node.input[1]) if node.op_type == "PRelu" else None
-        channels = shapes.get(node.input[0])
+        channels = shapes.get(node.input[0]) if slope is not None else None
         if slope is None or slope.dtype != np.float32 or slope.size != channels or slope.shape[-2:] != (1, 1):
             nodes.append(node)
         else:
@@ -64,6 +66,28 @@ def _without_prelu(graph: onnx.GraphProto, node: onnx.NodeProto, slope: np.ndarr
     else:
         bending = [helper.make_node("Relu", [given], [rest]), scaled(rest, 1 - slope, bent)]
     return [*bending, scaled(given, slope, linear), helper.make_node("Add", [linear, bent], [result])]
+
+
+def _widened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """float16 constants and casts as float32; `model` itself where it has none."""
+    if all(tensor.data_type != TensorProto.FLOAT16 for tensor in model.graph.initializer):
+        return model
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    graph = wide.graph
+    tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+    for tensor in tensors:
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+    for value in [*graph.input, *graph.output]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    del graph.value_info[:]
+    return wide
 
 
 def _channels(model: onnx.ModelProto) -> dict[str, int]:

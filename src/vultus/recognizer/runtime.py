@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import onnx
 
@@ -18,6 +17,7 @@ from vultus.faces import Detector, Face, align, load_detector, select_faces, to_
 from vultus.faces.face import Select
 from vultus.recognizer.backends import Backend, BackendName, TorchBackend, open_backend
 from vultus.recognizer.card import Card
+from vultus.recognizer.pixels import to_pixels
 from vultus.zoo import Contract
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Recognizer:
         Args:
             model: the network as ONNX; None where `network` (a torch module) or a loaded `backend` runs instead.
             threads: of one run of the network; all cores by default.
-            backend: "auto" is onnxruntime; "openvino" is faster for some networks on x86 (docs/deploying.md).
+            backend: "auto" is onnxruntime, but OpenVINO for bfloat16 and, where it is installed, for int8, which
+                onnxruntime computes more slowly than float32 (docs/deploying.md).
             precision: "bfloat16" computes so where OpenVINO and the CPU can; as the contract says by default.
             flip: add the embedding of the mirror image, at twice the cost; as the contract says by default.
 
@@ -67,14 +68,9 @@ class Recognizer:
         elif model is None:
             raise ContractError(f"{card.name} has no network: neither ONNX, nor torch, nor a backend was given")
         else:
-            bfloat16 = card.contract.precision == "bfloat16"
-            self._backend = open_backend(model, backend, threads=threads, bfloat16=bfloat16)
+            self._backend = open_backend(model, backend, threads=threads, precision=card.contract.precision)
         self._models_dir = models_dir
         self.card = card
-        contract = card.contract
-        # One affine map a channel, in the network's own channel order.
-        self._scale = (1 / np.asarray(contract.std, np.float32)).reshape(3, 1, 1)
-        self._shift = np.asarray(contract.mean, np.float32).reshape(3, 1, 1) * self._scale
         self.warm_up()
 
     def warm_up(self) -> None:
@@ -82,7 +78,7 @@ class Recognizer:
 
         Raises ContractError where the network does not take crops as its contract says.
         """
-        self._run(np.full((1, *self.contract.crop_size, 3), 127, np.uint8), 0)
+        self._run([np.full((*self.contract.crop_size, 3), 127, np.uint8)], 0)
 
     @property
     def name(self) -> str:
@@ -142,38 +138,33 @@ class Recognizer:
         Raises:
             ContractError: crops of another size or type, or an embedding that is no direction (NaN or zero).
         """
-        crops = [face.crop if isinstance(face, Face) else face for face in faces]
-        height, width = self.contract.crop_size
+        crops: list[Any] = [face.crop if isinstance(face, Face) else face for face in faces]
         result = np.empty((len(crops), self.contract.dim), np.float32)
         for start in range(0, len(crops), BATCH):
             batch = crops[start : start + BATCH]
-            fitted = [_fitted(crop, height, width, start + offset) for offset, crop in enumerate(batch)]
-            result[start : start + len(batch)] = self._run(np.stack(fitted), start)
+            result[start : start + len(batch)] = self._run(batch, start)
         return result
 
-    def _run(self, crops: np.ndarray, first: int) -> np.ndarray:
-        """Unit embeddings (B, dim) of fitted crops (B, h, w, 3), of which the first has the number `first`."""
-        raw = self._raw(crops)
+    def _run(self, crops: Sequence[np.ndarray], first: int) -> np.ndarray:
+        """Unit embeddings (B, dim) of one batch, of which the first crop has the number `first`."""
+        pixels = to_pixels(crops, self.contract, first)
+        raw = self._raw(pixels)
         if self.contract.flip:
-            raw = raw + self._raw(crops[:, :, ::-1])
+            raw = raw + self._raw(np.ascontiguousarray(pixels[..., ::-1]))
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or (norms < 1e-12).any():
             bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] < 1e-12))[0])
             raise ContractError(f"{self.name} gives no usable embedding (NaN or zero) for face {first + bad}")
         return raw / norms
 
-    def _raw(self, crops: np.ndarray) -> np.ndarray:
+    def _raw(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says, (B, dim) float32."""
-        pixels = crops.transpose(0, 3, 1, 2).astype(np.float32)
-        if self.contract.color == "BGR":
-            pixels = pixels[:, ::-1]
-        pixels = pixels * self._scale - self._shift
         try:
-            raw = self._backend.run(np.ascontiguousarray(pixels))
+            raw = self._backend.run(pixels)
         except Exception as error:
             reason = str(error).splitlines()[0][:160]
             raise ContractError(f"{self.name} cannot take crops as its contract says: {reason}") from None
-        raw = raw.reshape(len(crops), -1)
+        raw = raw.reshape(len(pixels), -1)
         if raw.shape[1] != self.contract.dim:
             raise ContractError(
                 f"{self.name} gives {raw.shape[1]} numbers a face, its contract says {self.contract.dim}; "
@@ -198,17 +189,3 @@ def _as_run(card: Card, precision: str | None, flip: bool | None) -> Card:
     if contract == card.contract:
         return card
     return dataclasses.replace(card, contract=contract, calibration=None)
-
-
-def _fitted(crop: Any, height: int, width: int, number: int) -> np.ndarray:
-    """The crop at the contract's size: narrower than the template is cut from the middle, otherwise resized."""
-    if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape[2:] != (3,):
-        found = f"{crop.shape} {crop.dtype}" if isinstance(crop, np.ndarray) else type(crop).__name__
-        raise ContractError(f"face {number} is no aligned crop (112, 112, 3) uint8 RGB but {found}")
-    if crop.shape[:2] == (height, width):
-        return crop
-    if crop.shape[0] == height and crop.shape[1] > width:
-        left = (crop.shape[1] - width) // 2
-        return crop[:, left : left + width]
-    shrinks = height < crop.shape[0]
-    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

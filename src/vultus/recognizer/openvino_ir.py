@@ -1,0 +1,54 @@
+"""OpenVINO's own format: FILE.xml with the graph and our card in its rt_info, FILE.bin with the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from vultus.errors import ContractError, VultusError
+from vultus.files import save_atomically
+from vultus.recognizer.card import KEY, Card
+
+DIGEST = "vultus_bin_sha256"
+
+
+def write_ir(model: onnx.ModelProto, card: Card, path: Path, text: str = "") -> None:
+    """Write `model` as IR with its card, and `text` (a model card) beside it in the metadata. Weights keep their type.
+
+    The contract is that of the ONNX network: the same weights computed to the same precision.
+    """
+    import openvino
+
+    read = openvino.Core().read_model(model.SerializeToString())
+    read.set_rt_info(card.to_json(), KEY)
+    read.set_rt_info(text, "model_card")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / path.name
+        openvino.save_model(read, written, compress_to_fp16=False)
+        weights = written.with_suffix(".bin").read_bytes()
+        read.set_rt_info(hashlib.sha256(weights).hexdigest(), DIGEST)
+        openvino.save_model(read, written, compress_to_fp16=False)
+        save_atomically(weights, path.with_suffix(".bin"))
+        save_atomically(written.read_bytes(), path)  # last: a graph without its weights must not be found
+
+
+def read_ir(path: Path) -> Card:
+    """The card of an IR file. Raises `VultusError` for a broken file, `ContractError` where card or weights are not."""
+    import openvino
+
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise VultusError(f"{weights} does not exist; an OpenVINO file is two, keep them together")
+    try:
+        read = openvino.Core().read_model(path)
+    except Exception:
+        raise VultusError(f"{path} is broken or no OpenVINO file") from None
+    if not read.has_rt_info(KEY):
+        raise ContractError(f"{path} has no card; write it with `vultus export MODEL --out {path.name}`")
+    digest = str(read.get_rt_info(DIGEST).value) if read.has_rt_info(DIGEST) else ""
+    if digest != hashlib.sha256(weights.read_bytes()).hexdigest():
+        raise ContractError(f"{weights}: its weights are not those that {path.name} describes; export the model again")
+    return Card.from_json(str(read.get_rt_info(KEY).value), str(path))
