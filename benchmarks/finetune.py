@@ -124,10 +124,9 @@ def measure(old: Embedder, new: Embedder, data: dict[str, Path], domain: str) ->
     shifted = FaceDataset.open(data[domain] / "test").at_most(10)
     assert clean.sources == shifted.sources
     labels = clean.labels
-    a, b = {"clean": old.dataset(clean)}, {"clean": new.dataset(clean)}
-    a["shifted"], b["shifted"] = (a["clean"], b["clean"]) if domain == "clean" else (
-        old.dataset(shifted), new.dataset(shifted)
-    )  # fmt: skip
+    a, b = {"clean": original(old, clean)}, {"clean": new.dataset(clean)}
+    a["shifted"] = original(old, shifted)
+    b["shifted"] = b["clean"] if domain == "clean" else new.dataset(shifted)
     pairs = {
         "shifted": ((a["shifted"], a["shifted"]), (b["shifted"], b["shifted"])),
         "clean": ((a["clean"], a["clean"]), (b["clean"], b["clean"])),
@@ -136,6 +135,14 @@ def measure(old: Embedder, new: Embedder, data: dict[str, Path], domain: str) ->
         "old gallery, new shifted probe": ((a["clean"], a["shifted"]), (a["clean"], b["shifted"])),
     }
     return {name: compare(before, after, labels) for name, (before, after) in pairs.items()}
+
+
+def original(old: Embedder, data: FaceDataset) -> np.ndarray:
+    """Embeddings by the published network, the same for every run."""
+    path = data.root.parent / f"{data.root.name}-{Path(old.name).name}.npy"
+    if not path.is_file():
+        np.save(path, old.dataset(data))
+    return np.load(path)
 
 
 def compare(before: tuple[np.ndarray, ...], after: tuple[np.ndarray, ...], labels: np.ndarray) -> dict[str, Any]:
@@ -181,19 +188,25 @@ def interval(before: np.ndarray, after: np.ndarray, counts: np.ndarray) -> tuple
     return float(low), float(high)
 
 
+KINDS = ("shifted", "clean", "clean, shifted probe", "old gallery, new probe", "old gallery, new shifted probe")
+
+
 def show(rows: list[dict[str, Any]], out: Path) -> None:
-    kinds = ("shifted", "clean", "clean, shifted probe", "old gallery, new probe", "old gallery, new shifted probe")
-    columns = ("domain", "model", "seed", *kinds, "CPU min")
+    """The table so far, on the terminal and in OUT."""
+    columns = ("run", "pairs", "before", "after", "difference, points", "CPU min")
     body = []
     for row in rows:
-        cells = []
-        for kind in kinds:
+        run = " ".join(str(row[key]) for key in ("domain", "model", "seed", "variant") if row[key] != "")
+        for kind in KINDS:
+            if row["domain"] == "clean" and "shifted" in kind:
+                continue
             found = row[kind]
-            low, high = found["difference_interval"]
-            cells.append(f"{found['before']:.2%} -> {found['after']:.2%} ({low * 100:+.1f} to {high * 100:+.1f})")
-        body.append((row["domain"], row["model"], row["seed"], *cells, f"{row['cpu_minutes']:.1f}"))
-    note = f"TAR at FAR {FAR:g}, before -> after, 95 % interval of the difference in points (identities resampled)"
-    table("Fine-tuning on other people", columns, body, [note])
+            low, high = (100 * end for end in found["difference_interval"])
+            change = f"{100 * found['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+            body.append((run, kind, f"{found['before']:.2%}", f"{found['after']:.2%}", change, ""))
+        body[-1] = (*body[-1][:-1], f"{row['cpu_minutes']:.1f}")
+    note = f"TAR at FAR {FAR:g} of test people; 95 % interval of the difference, identities resampled"
+    table("Fine-tuning, measured on other people", columns, body, [note])
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
     lines = [" | ".join(map(str, line)) for line in (columns, ["---"] * len(columns), *body)]
     (out / "table.md").write_text("\n".join(f"| {line} |" for line in lines) + f"\n\n{note}\n")

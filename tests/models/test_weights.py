@@ -118,6 +118,9 @@ def test_published_layouts_are_prepared_as_published_and_that_is_said(tmp_path: 
     said = capsys.readouterr().err
     assert "BGR" in said and "adaface.contract.json" in said and said.count("\n") == 1
     assert network.ancestry[0]["contract"].startswith("assumed")  # type: ignore[index]
+    state = {f"net.{name}": value for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "cvlface.pt")
+    assert load_network(tmp_path / "cvlface.pt").preprocessing == Preprocessing(), "CVLface's are RGB"
 
 
 def test_a_layout_that_nobody_published_must_be_stated(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_frozen_stage_stays_bit_for_bit_with_its_statistics(ancestor: Run, wan
     network, which = load_model(ancestor)
     parts = [name for name, _ in stages(network)]
     frozen = parts[: len(parts) - 1]
-    run = train(wanted(finetune={"freeze": frozen[-1]}), quiet=True)
+    run = train(wanted(finetune={"freeze": frozen[-1], "freeze_norm": False}), quiet=True)
     before, after, still = weights(ancestor, which), weights(run), names_of(network, frozen)
     assert any("running_mean" in name for name in still)
     assert all(torch.equal(before[name], after[name]) == (name in still) for name in before)
@@ -214,3 +214,10 @@ def test_the_original_is_measured_first_and_only_a_better_network_becomes_best(w
     assert int(first["step"]) == 0 and float(first["val_tar"]) == pytest.approx(run.facts["before"]["tar"], abs=1e-6)
     assert run.facts["helped"] is False and not run.checkpoint("best").exists()
     assert load_model(run)[1] == "last"
+
+
+def test_without_the_loss_the_labels_play_no_part(wanted: Wanted) -> None:
+    run = train(wanted(finetune={"distill": 1.0, "loss_weight": 0.0}, training={"epochs": 1}), quiet=True)
+    last = [row for row in run.rows() if row["loss"]][-1]
+    assert float(last["loss"]) == pytest.approx(float(last["drift"]), rel=1e-3)
+    assert not last["target_cos"] and float(last["head_grad_norm"]) == 0

@@ -126,6 +126,7 @@ def test_patience_stops_the_run_and_says_so(wanted: Wanted, capfd: pytest.Captur
         ({"finetune": {"freez": "stage1"}}, "did you mean finetune.freeze"),
         ({"finetune": {"lora_alpha": 4}}, "no effect without lora_rank"),
         ({"finetune": {"lora_rank": 4, "freeze_norm": True}}, "remove freeze_norm"),
+        ({"finetune": {"loss_weight": 0}}, "leaves nothing to learn from; set distill"),
         ({"finetune": {"freeze": "stage3", "layer_decay": 0.5}}, "layer_decay has no effect"),
         ({"finetune": {"layer_decay": 1.5}}, "finetune.layer_decay: .*less than or equal to 1"),
         (
@@ -198,7 +199,7 @@ def test_the_command_trains_measures_and_exports(ancestor: Run, faces: Path, tmp
     assert f"vultus evaluate {out} {faces}/test --against {ancestor.path}" in done.output
     run = open_run(out)
     assert run.recipe.data.train == str(faces / "train") and run.recipe.model.weights == str(ancestor.path)
-    assert run.recipe.tuning is not None and run.recipe.tuning.freeze_norm
+    assert run.recipe.tuning is not None and run.recipe.tuning.distill == 10
     found = evaluate(out, faces / "test", against=ancestor.path).to_dict()["against"]
     assert found["old_new"]["non_mated"] == 2 * found["old_old"]["non_mated"] and found["verdicts"]
     card = export(out, tmp_path / "tuned.onnx")

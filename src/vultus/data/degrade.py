@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from vultus.data.dataset import decode_crop
+
 FACE = 100
 """Pixels of the long side of a face in a 112 crop: from the hairline to the chin (ArcFace's template)."""
 SIDES = (16.0, 32.0)
@@ -25,5 +27,4 @@ def low_quality(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
         reduced = cv2.GaussianBlur(reduced, (3, 3), sigma)
     quality = int(random.integers(QUALITY[0], QUALITY[1] + 1))
     content = cv2.imencode(".jpg", np.ascontiguousarray(reduced[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    reduced = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
-    return cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(decode_crop(content.tobytes()), (width, height), interpolation=cv2.INTER_CUBIC)

@@ -45,8 +45,8 @@ def create_model(
 
     Its `preprocessing` says which crops it takes: of another size for a few (`describe_model`), scaled as ArcFace's.
     name: as `list_models` gives it, or as people type it (`resolve`). pretrained: only `timm/` models have weights to
-    download. weights: a file of any known layout, or a recogniser of the zoo (`weights.load_weights`); the name may then
-    be "auto", the dimension follows from the file, and `preprocessing` is that of the weights. embedding_dim: 512 if
+    download. weights: a file of any known layout, or a recogniser of the zoo (`weights.load_weights`); the name may be
+    "auto" then, the dimension follows from the file, and `preprocessing` is that of the weights. embedding_dim: 512 if
     not given. kwargs: the model's own options (dropout, width; for `timm/` also timm's).
     Raises VultusError for an unknown name or option, and where weights cannot be had or do not fit.
     """

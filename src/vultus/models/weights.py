@@ -150,8 +150,8 @@ def _from_checkpoint(path: Path, entry: ModelFile | None, name: str | None, opti
     network.load_state_dict({**network.state_dict(), **match.take(checkpoint.tensors)})  # with what old files lack
     sha256 = sha256_of(path)
     statement = stated(path, sha256, entry=entry)
-    found = _loaded(network, path, sha256, match.architecture, match.embedding_dim, statement)
-    return dataclasses.replace(found, prefix=match.prefix, unused=match.unused)
+    found = _loaded(network, path, sha256, match.architecture, match.embedding_dim, statement, match.prefix)
+    return dataclasses.replace(found, unused=match.unused)
 
 
 def _loaded(
@@ -161,8 +161,9 @@ def _loaded(
     architecture: str,
     dim: int,
     statement: Statement | None,
+    prefix: str = "",
 ) -> Loaded:
-    published = _published(architecture)
+    published = _published(architecture, prefix)
     how = statement.preprocessing if statement else published
     if how is None:
         raise ContractError(
@@ -174,13 +175,17 @@ def _loaded(
             f"{path} has {dim} dimensions, {statement.by} says {statement.dim}; correct 'dim' in the contract"
         )
     by = statement.by if statement else f"the published files of layout {architecture}"
-    return Loaded(network, path, sha256, architecture, dim, how, by, statement is None, statement)
+    return Loaded(network, path, sha256, architecture, dim, how, by, statement is None, statement, prefix)
 
 
-def _published(architecture: str) -> Preprocessing | None:
+def _published(architecture: str, prefix: str) -> Preprocessing | None:
     """How published weights of an architecture want their crops; None for a graph, and where nothing is published."""
     known = NATIVE.get(architecture)
-    return None if known is None or known.licence == UNPUBLISHED else known.published
+    if known is None or known.licence == UNPUBLISHED:
+        return None
+    if known.module == "ir" and prefix == "net.":  # CVLface's release of AdaFace's networks was trained on RGB
+        return dataclasses.replace(known.published, color="RGB")
+    return known.published
 
 
 def _from_onnx(path: Path, entry: ModelFile | None, name: str | None, check: bool, options: dict[str, Any]) -> Loaded:

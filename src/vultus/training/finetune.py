@@ -41,11 +41,8 @@ class FineTuning:
         if section.lora_rank is not None:
             self._adapt(moving, section.lora_rank)
             self._fixed = list(network.modules())
-        if section.freeze_norm:
-            norms = [module for module in moving if isinstance(module, _BatchNorm)]
-            if not norms:
-                raise VultusError("finetune.freeze_norm has no effect: nothing that trains is batch norm; remove it")
-            self._fixed = [*frozen, *norms]
+        if section.freeze_norm is not False:
+            self._fixed = [*self._fixed, *(module for module in moving if isinstance(module, _BatchNorm))]
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise VultusError("finetune: nothing of the network is left to train; freeze less")
         self.rates = self._rates()

@@ -88,7 +88,9 @@ class _Trainer:
         if settings.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         forward: torch.nn.Module = torch.compile(self.network) if settings.compile else self.network  # type: ignore[assignment]
-        self.trainee, self.optimizer = self.fabric.setup(Trainee(forward, self.loss, self.distillation), self.optimizer)
+        weight = recipe.tuning.loss_weight if recipe.tuning else 1.0
+        trainee = Trainee(forward, self.loss, self.distillation, weight)
+        self.trainee, self.optimizer = self.fabric.setup(trainee, self.optimizer)
         self.trainee.train()
         if self.tuning is not None:
             self.tuning.settle()

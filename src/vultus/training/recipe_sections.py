@@ -78,8 +78,9 @@ class FinetuneSection(Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each part's learning rate is that of the part after it times this; the last part, and the class centres, have the
     full rate (Howard & Ruder 2018, arXiv 1801.06146; Clark et al. 2020, 2003.10555)."""
-    freeze_norm: bool = False
-    """Batch-norm layers keep the original's statistics; their scale and shift still train."""
+    freeze_norm: bool | None = None
+    """Batch-norm layers, where the network has any, keep the original's statistics; their scale and shift still train.
+    True unless given: the batches of a small dataset make poor statistics."""
     lora_rank: int | None = Field(None, ge=1)
     """Train only low-rank changes of linear layers and 1x1 convolutions (LoRA, Hu et al. 2021, arXiv 2106.09685); all
     else stays as it is, batch-norm statistics included."""
@@ -93,12 +94,16 @@ class FinetuneSection(Section):
     distill: float = Field(0.0, ge=0)
     """Weight of mean(1 - cos) between the embedding of an augmented crop and the original network's embedding of the
     crop as it is, so that an enrolled gallery stays comparable."""
+    loss_weight: float = Field(1.0, ge=0)
+    """Weight of the recipe's loss beside it; 0 learns from the original network alone, and needs no identities."""
 
     @model_validator(mode="after")
     def _only_what_works(self) -> FinetuneSection:
+        if not self.loss_weight and not self.distill:
+            raise ValueError("loss_weight=0 leaves nothing to learn from; set distill, or remove loss_weight")
         if self.lora_rank is None and self.lora_alpha is not None:
             raise ValueError("lora_alpha has no effect without lora_rank; remove it, or add lora_rank")
-        if self.lora_rank is not None and self.freeze_norm:
+        if self.lora_rank is not None and self.freeze_norm is not None:
             raise ValueError("freeze_norm has no effect with lora_rank, which keeps all statistics; remove freeze_norm")
         return self
 

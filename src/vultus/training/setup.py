@@ -70,17 +70,24 @@ class Trainee(torch.nn.Module):
     """Network and loss as one module, so that one `fabric.setup` serves both."""
 
     def __init__(
-        self, network: torch.nn.Module, loss: torch.nn.Module, distillation: torch.nn.Module | None = None
+        self,
+        network: torch.nn.Module,
+        loss: torch.nn.Module,
+        distillation: torch.nn.Module | None = None,
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.network, self.loss, self.distillation = network, loss, distillation
+        self.network, self.loss, self.distillation, self.loss_weight = network, loss, distillation, loss_weight
         self.preprocessing = preprocessing_of(network)
 
     def forward(self, crops: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
         """Mean loss of (B, 112, 112, 3) uint8 crops with (B,) int64 labels; targets: (B, D) for the distillation."""
         embeddings = self.network(normalise(crops, self.preprocessing))
-        loss = self.loss(embeddings, labels)
-        return loss if self.distillation is None else loss + self.distillation(embeddings, targets)
+        if self.distillation is None:
+            return self.loss_weight * self.loss(embeddings, labels)
+        distance = self.distillation(embeddings, targets)
+        # a weight of 0 spares the head: the labels then play no part
+        return distance + self.loss_weight * self.loss(embeddings, labels) if self.loss_weight else distance
 
 
 class _Numbers(Sampler[int]):

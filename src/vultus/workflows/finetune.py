@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 RECIPE: dict[str, Any] = {
     "run": "runs/finetuned",
-    "data": {"min_images": 2},
-    "finetune": {"freeze_norm": True, "layer_decay": 0.8, "distill": 1.0},
-    "augment": {"flip": 0.5, "shift": 0.3, "crop": 0.2, "low_resolution": 0.2, "blur": 0.1, "color": 0.3, "grey": 0.1},
+    "data": {"min_images": 1},
+    "finetune": {"distill": 10.0, "loss_weight": 0.0, "layer_decay": 0.8},
+    "augment": {"flip": 0.5, "shift": 0.2, "low_resolution": 0.2, "blur": 0.1, "color": 0.2},
     "loss": {"name": "arcface", "scale": 32.0, "margin": 0.3},
-    "optimizer": {"name": "sgd", "lr": 0.01, "weight_decay": 5e-4},
+    "optimizer": {"name": "adamw", "lr": 5e-4, "weight_decay": 0.0},
     "schedule": {"name": "cosine", "warmup": 0.1},
-    "training": {"epochs": 10, "batch_size": 64, "ema": 0.99, "patience": 4},
+    "training": {"epochs": 4, "batch_size": 64, "ema": 0.99},
 }
 """The recipe of `vultus finetune`, as recipes/finetune.yaml."""
 
