@@ -18,10 +18,7 @@ def list_(
 ) -> None:
     """Published model files: commercial use and place; with a name or pattern, all that is known of them."""
     if backbones:
-        from vultus.models import list_models
-
-        for name in list_models(pattern):
-            typer.echo(name)
+        _list_backbones(pattern)
         return
     from fnmatch import fnmatch
 
@@ -40,6 +37,33 @@ def list_(
     else:
         for entry in entries:
             typer.echo("\n".join(in_full(entry, models_dir)) + "\n")
+
+
+COUNTED = 60
+"""Backbones whose cost is counted; building timm's thousand takes minutes."""
+
+
+def _list_backbones(pattern: str) -> None:
+    from vultus.models import describe_model, list_models
+    from vultus.terminal import table
+
+    names = list_models(pattern)
+    ours = [name for name in names if not name.startswith("timm/")]
+    counted = names if len(names) <= COUNTED else ours
+    rows = []
+    for name in counted:
+        info = describe_model(name)
+        size = "x".join(map(str, info.crop_size))
+        rows.append((name, f"{info.parameters / 1e6:.2f}", f"{info.macs / 1e6:,.0f}", size, info.embedding_dim))
+    if rows:
+        notes = ["MACs: multiply-accumulates of one crop. Parameters include the head for the dimension shown."]
+        table("Backbones", ("name", "M params", "M MACs", "crop", "dim"), rows, notes)
+    for name in names[len(counted) :] if counted is ours else []:
+        typer.echo(name)
+    if 0 < len(counted) <= 4:
+        for name in counted:
+            info = describe_model(name)
+            typer.echo(f"{name}: {info.about}\n  paper: {info.paper}\n  weights: {info.licence}")
 
 
 @app.command()

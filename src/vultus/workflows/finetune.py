@@ -20,7 +20,7 @@ RECIPE: dict[str, Any] = {
     "loss": {"name": "arcface", "scale": 32.0, "margin": 0.3},
     "optimizer": {"name": "adamw", "lr": 5e-4, "weight_decay": 0.0},
     "schedule": {"name": "cosine", "warmup": 0.1},
-    "training": {"epochs": 4, "batch_size": 64, "ema": 0.99},
+    "training": {"epochs": 3, "batch_size": 64, "ema": 0.99},
 }
 """The recipe of `vultus finetune`, as recipes/finetune.yaml."""
 
