@@ -5,8 +5,8 @@
 
 DATA is a split dataset; for LFW: `vultus data build PHOTOS --out DATA --detector yunet-n`, then `vultus data split
 DATA ...`. int8 takes its value ranges from --crops; TAR is measured on other people (--data, at most 10 images each).
-Every method gets the same (112, 112, 3) uint8 crops, and normalising them counts. Methods take turns; medians of their
-turns are shown. Needs the extras int8 and openvino, and insightface. Networks of random weights are for speed alone.
+Every method gets the same (112, 112, 3) uint8 crops, and normalising them counts. Methods take turns in random
+order; medians are shown. Needs the extras int8 and openvino, and insightface.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -40,6 +41,8 @@ FARS = (1e-3, 1e-4)
 BATCHES = (1, 32)
 RUNS = {1: 12, 32: 1}
 """Runs of a method in one turn."""
+PAUSE = 0.05
+"""Seconds before a turn: threads of the runtime before it spin for a while after their work."""
 Embed = Callable[[list[np.ndarray]], np.ndarray]
 
 
@@ -111,7 +114,8 @@ def take_turns(methods: list[Method], crops: np.ndarray, seconds: float) -> None
             method.embed(given)  # buffers of this size
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(methods[0].turns[batch]) < 3:
-            for method in methods:
+            for method in random.sample(methods, len(methods)):
+                time.sleep(PAUSE)
                 start = time.perf_counter()
                 for _ in range(RUNS[batch]):
                     method.embed(given)

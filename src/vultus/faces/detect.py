@@ -42,6 +42,8 @@ class Detector:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
+        # Spinning threads would take the cores from the recogniser, whose turn is next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             model = sanitise(onnx.load(str(path)), dynamic_size=True)
             self._session = onnxruntime.InferenceSession(

@@ -70,6 +70,8 @@ class OnnxRuntimeBackend:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
+        # Threads that spin for the next run take the cores from whatever runs between two: the detector, other threads.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = optimise(model).SerializeToString()
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
