@@ -212,3 +212,23 @@ def test_encoding_keeps_colour_order() -> None:
     crop = np.zeros((112, 112, 3), np.uint8)
     crop[:, :] = (220, 40, 10)
     assert np.abs(decode_crop(encode_crop(crop)).astype(int) - crop).max() < 4
+
+
+def test_a_shifted_copy_shows_the_same_people(procedural: Path, tmp_path: Path) -> None:
+    from vultus.data import Seen
+    from vultus.workflows.shift import shift_dataset
+
+    shift_dataset(procedural, tmp_path / "masked", "mask", seed=1, workers=1)
+    clean, masked = (FaceDataset.open(root / "train") for root in (procedural, tmp_path / "masked"))
+    assert masked.people == clean.people and masked.digest != clean.digest
+    assert masked.sources == clean.sources and masked.identities == clean.identities
+    assert not np.array_equal(masked.crop(0), clean.crop(0))
+    seen = Seen.of(clean, None)
+    assert seen.overlap(masked) == (len(clean.identities), 0)
+    assert Seen.of(masked, None).overlap(clean) == (len(clean.identities), 0)
+    shift_dataset(procedural, tmp_path / "again", "mask", seed=1, workers=1)
+    assert FaceDataset.open(tmp_path / "again").digest == FaceDataset.open(tmp_path / "masked").digest
+    with pytest.raises(VultusError, match="choose mask or low-quality"):
+        shift_dataset(procedural, tmp_path / "x", "fog")
+    with pytest.raises(VultusError, match="shift the whole dataset"):
+        shift_dataset(procedural / "train", tmp_path / "x", "mask")

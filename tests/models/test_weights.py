@@ -262,7 +262,9 @@ def test_our_own_export_comes_back_with_its_contract_and_ancestry(tmp_path: Path
     export_onnx(network, tmp_path / "m.onnx", name="m", licence="CC0-1.0", provenance={"ancestry": chain})
     loaded = load_weights(tmp_path / "m.onnx")
     assert loaded.architecture == "mobilefacenet_112x96" and loaded.stated_by == "the file's own card"
-    assert loaded.preprocessing.crop_size == (112, 96) and loaded.network.ancestry == chain
+    assert loaded.preprocessing.crop_size == (112, 96)
+    *before, own = loaded.network.ancestry  # type: ignore[union-attr,misc]
+    assert before == chain and own["licence"] == "CC0-1.0"
     assert same(loaded.network, network) > 0.9999
 
 
@@ -340,3 +342,45 @@ def test_parity_notices_another_network(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ContractError, match="does not give the file's embeddings"):
         load_weights(path)
     assert load_weights(path, check=False).parity is None
+
+
+def test_a_card_keeps_its_licence_and_a_run_is_no_file(tmp_path: Path) -> None:
+    export_onnx(lively("tinyresnet"), tmp_path / "m.onnx", name="ours", licence="internal research only")
+    (link,) = load_network(tmp_path / "m.onnx").ancestry  # type: ignore[union-attr,misc]
+    assert link["name"] == "ours" and link["licence"] == "internal research only"
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    torch.save({"model": create_model("ir18", 64).state_dict()}, run / "best.pt")
+    for where in (run / "best.pt", run):
+        with pytest.raises(VultusError, match=r"vultus export .*run"):
+            load_weights(where)
+
+
+def test_a_side_file_is_taken_whole_or_refused(tmp_path: Path) -> None:
+    from vultus.recognizer import load_recognizer
+
+    path = tmp_path / "m.onnx"
+    onnx.save(to_onnx(lively("tinyresnet")), str(path))
+    path.with_suffix(".contract.json").write_text(json.dumps({**SIDE, "flip": True, "commercial_use": "forbidden"}))
+    assert load_recognizer(path).contract.flip
+    path.with_suffix(".contract.json").write_text(json.dumps({**SIDE, "commercial_use": "no"}))
+    with pytest.raises(ContractError, match="commercial_use='no' must be one of allowed, forbidden, unclear"):
+        load_recognizer(path)
+
+
+def test_a_graph_that_prepares_its_crops_itself_stays_a_graph(tmp_path: Path) -> None:
+    class Prepared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = lively("tinyresnet")
+
+        def forward(self, x):
+            return self.network(x[:, [2, 1, 0], :, 0:112] * 1.01 - 0.1)
+
+    network = Prepared().eval()
+    path = tmp_path / "m.onnx"
+    onnx.save(to_onnx(network), str(path))
+    path.with_suffix(".contract.json").write_text(json.dumps(SIDE))
+    loaded = load_weights(path)
+    assert loaded.architecture == "graph" and same(loaded.network, network) > 0.9999

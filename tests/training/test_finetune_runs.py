@@ -205,9 +205,7 @@ def test_the_command_trains_measures_and_exports(ancestor: Run, faces: Path, tmp
     card = export(out, tmp_path / "tuned.onnx")
     assert card.provenance["ancestry"][-1]["name"] == "run ancestor"
     run.record(ancestry=[{"name": "theirs", "licence": "research only", "commercial_use": "forbidden"}])
-    assert (
-        "forbidden by what it was fine-tuned from: theirs (research only)" in export(out, tmp_path / "b.onnx").licence
-    )
+    assert "forbidden by what it was made from: theirs (research only)" in export(out, tmp_path / "b.onnx").licence
     # an exported recogniser can be tuned again, and says whom its ancestors saw
     again = finetune(
         faces / "late", tmp_path / "tuned.onnx", run=tmp_path / "again", overrides=["training.epochs=1"], quiet=True

@@ -31,7 +31,7 @@ class Seen:
     def overlap(self, data: FaceDataset) -> tuple[int, int]:
         """How many identities of `data` were (trained on, used to choose the checkpoint)."""
         for seen in (self, *self.earlier):
-            if data.info["digest"] == seen.dataset:
+            if data.people == seen.dataset:
                 hashes = _hashes(data)
                 return len(hashes & seen.train), len(hashes & seen.validation)
         return 0, 0

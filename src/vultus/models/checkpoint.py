@@ -13,9 +13,6 @@ from torch import Tensor
 
 from vultus.errors import VultusError
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
-"""What people call files of weights."""
-
 
 @dataclass(frozen=True)
 class Checkpoint:

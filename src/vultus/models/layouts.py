@@ -32,7 +32,6 @@ class Match:
     """What stood before every name, as "model." or "module."."""
     unused: tuple[str, ...]
     """Tensors that are no part of the network: class centres, mostly."""
-    options: tuple[tuple[str, Any], ...] = ()
 
     def take(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's own tensors under its own names."""
@@ -65,7 +64,7 @@ def match_layout(tensors: Mapping[str, Tensor], where: str, only: str | None = N
             if problem is None:
                 extra = bare.keys() - wanted.keys()
                 left = [key for key in shapes if not key.startswith(prefix) or key[len(prefix) :] in extra]
-                return Match(name, dim or 512, prefix, tuple(left), tuple(sorted(options.items())))
+                return Match(name, dim or 512, prefix, tuple(left))
             fits = sum(bare.get(key) == shape for key, shape in wanted.items()) / max(len(wanted), 1)
             if fits >= nearest[0]:
                 nearest = (fits, f"{fits:.0%} of {name}'s tensors are there, but {problem}")

@@ -70,7 +70,8 @@ def recognise(
     model: onnx.ModelProto, dim: int, size: tuple[int, int] | None, only: str | None, options: dict[str, Any]
 ) -> tuple[nn.Module, str, list[str]] | None:
     """One of our architectures with the file's weights in it, and its folded norms."""
-    if model.graph.node[0].op_type in ("Sub", "Mul", "Div", "Add"):
+    first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    if first is None or first.input[0] != model.graph.input[0].name:
         return None  # the graph prepares its crops itself, which our modules do not
     layers = read_layers(model)
     wanted = layers.product_shapes

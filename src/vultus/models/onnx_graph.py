@@ -36,10 +36,14 @@ class _Step:
     function: Callable[..., Tensor] | None = None
 
 
+class UnknownOperator(ContractError):
+    """A graph that runs, but cannot be trained here."""
+
+
 class OnnxGraph(nn.Module):
     """(B, 3, h, w) float32 as the ONNX file wants them -> (B, D): the operations of a sanitised graph, in order.
 
-    Raises `ContractError` for an operator that is not known here, or a graph of several outputs.
+    Raises `UnknownOperator` for one that is not known here.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -60,7 +64,7 @@ class OnnxGraph(nn.Module):
                 continue
             function = _function(node.op_type, values, attributes)
             if function is None:
-                raise ContractError(
+                raise UnknownOperator(
                     f"operator {node.op_type} of {node.name or node.output[0]} cannot be trained here; known are "
                     f"{', '.join(sorted({*LAYERS, *FUNCTIONS}))}"
                 )
@@ -174,6 +178,26 @@ def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     return x.reshape([x.shape[0], *wanted[1:]] if wanted and wanted[0] == 1 and x.ndim > 1 else wanted)
 
 
+def _slice(
+    a: Attributes, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+) -> Tensor:
+    chosen = [slice(None)] * x.ndim
+    where = axes.tolist() if axes is not None else range(len(starts))
+    for number, axis in enumerate(where):
+        step = int(steps[number]) if steps is not None else 1
+        if step < 1:
+            raise ContractError("a slice that runs backwards cannot be trained here")
+        chosen[axis] = slice(int(starts[number]), int(ends[number]), step)
+    return x[tuple(chosen)]
+
+
+def _gather(a: Attributes, x: Tensor, indices: Tensor) -> Tensor:
+    axis = a.get("axis", 0)
+    if indices.ndim == 1:
+        return x.index_select(axis, indices % x.shape[axis])
+    return x.select(axis, int(indices)) if indices.ndim == 0 else x[(slice(None),) * axis + (indices,)]
+
+
 def _axes(a: Attributes, given: Tensor | None) -> list[int]:
     return [int(v) for v in (given.tolist() if given is not None else a.get("axes", []))]
 
@@ -206,6 +230,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Div": lambda a, x, y: x / y,
     "Dropout": lambda a, x, *_: x,
     "Flatten": lambda a, x: x.flatten(1),
+    "Gather": _gather,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
     "Identity": lambda a, x: x,
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
@@ -219,6 +244,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Reshape": _reshape,
     "Sigmoid": lambda a, x: x.sigmoid(),
     "Softmax": lambda a, x: x.softmax(a.get("axis", -1)),
+    "Slice": _slice,
     "Sqrt": lambda a, x: x.sqrt(),
     "Squeeze": _squeeze,
     "Sub": lambda a, x, y: x - y,

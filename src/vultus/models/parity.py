@@ -40,6 +40,6 @@ def check_parity(
     if not least >= COSINE:
         raise ContractError(
             f"{what}: the loaded network does not give the file's embeddings (cosine {least:.5f}, at least {COSINE} "
-            "needed); --no-check loads it all the same"
+            "needed); load_weights(..., check=False) loads it all the same"
         )
     return least

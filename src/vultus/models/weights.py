@@ -14,16 +14,24 @@ from torch import nn
 from vultus.errors import ContractError, VultusError
 from vultus.files import save_atomically
 from vultus.models.architectures import NATIVE, UNPUBLISHED
-from vultus.models.checkpoint import SUFFIXES, read_checkpoint
+from vultus.models.checkpoint import read_checkpoint
 from vultus.models.crops import embed_crops
 from vultus.models.layouts import match_layout
 from vultus.models.onnx_file import input_size, onnx_embedder, read_onnx, recognise
 from vultus.models.onnx_graph import OnnxGraph
 from vultus.models.parity import check_parity, parity_crops
 from vultus.models.registry import create_model, resolve
-from vultus.zoo import ModelFile, Preprocessing, announce, canonical_digest, find_file, model_file
+from vultus.zoo import (
+    Contract,
+    ModelFile,
+    Preprocessing,
+    announce,
+    announce_chain,
+    canonical_digest,
+    locate_model,
+)
 from vultus.zoo.locate import sha256_of
-from vultus.zoo.statement import SIDE, Statement, stated, unstated
+from vultus.zoo.statement import CARD, SIDE, Statement, stated, unprepared, unstated
 
 GRAPH = "graph"
 """Architecture of a network made from an ONNX graph."""
@@ -60,8 +68,9 @@ class Loaded:
         if self.statement is not None:
             return self.statement
         chain = ({**unstated(self.path, self.sha256), "contract": f"assumed: {self.stated_by}"},)
-        by = f"assumed: {self.stated_by}"
-        return Statement(self.preprocessing, by, self.embedding_dim, "not stated", ancestry=chain)
+        how = self.preprocessing
+        contract = Contract("", self.embedding_dim, how.mean, how.std, how.color, how.crop_size)
+        return Statement(contract, f"assumed: {self.stated_by}", "not stated", chain)
 
 
 def load_network(where: str | Path, models_dir: str | Path | None = None, **options: Any) -> nn.Module:
@@ -75,6 +84,7 @@ def announce_loaded(loaded: Loaded) -> None:
     """On stderr: a licence that forbids commercial use, and what was assumed."""
     if loaded.statement and loaded.statement.entry:
         announce(loaded.statement.entry)
+    announce_chain(loaded.as_statement.ancestry)
     if loaded.assumed:
         print(
             f"note: {loaded.path} does not say how crops are prepared; {describe_assumption(loaded)}", file=sys.stderr
@@ -105,28 +115,17 @@ def load_weights(
         VultusError: no such file, broken, unsafe, of no known layout.
         ContractError: not a recogniser, nothing says how crops are prepared, or parity fails.
     """
-    path, by_name = locate(where, models_dir)
+    path, by_name = locate_model(where, models_dir)
     entry = entry or by_name
-    name = resolve(name) if name else None
+    name = resolve(name) if name and name != "auto" else None
+    if options and name is None:
+        raise VultusError(f"{', '.join(options)}: name the architecture that these options are of")
     if path.suffix.lower() == ".onnx":
         loaded = _from_onnx(path, entry, name, check, options)
     else:
         loaded = _from_checkpoint(path, entry, name or (entry and entry.architecture), options)
     _describe(loaded, options)
     return loaded
-
-
-def locate(where: str | Path, models_dir: str | Path | None = None) -> tuple[Path, ModelFile | None]:
-    """The file itself, or that of a zoo name with its entry."""
-    path = Path(where)
-    if path.is_file():
-        return path, None
-    if path.suffix.lower() in (*SUFFIXES, ".onnx"):
-        raise VultusError(f"weights file {path} does not exist")
-    if path.is_dir():
-        raise VultusError(f"{path} is a folder; name a weights file, or a run directory where one is meant")
-    entry = model_file(str(where), "recognizer")
-    return find_file(entry, models_dir), entry
 
 
 def describe_assumption(loaded: Loaded) -> str:
@@ -166,13 +165,10 @@ def _loaded(
     published = _published(architecture, prefix)
     how = statement.preprocessing if statement else published
     if how is None:
+        raise unprepared(path, dim)
+    if statement and statement.contract.dim != dim:
         raise ContractError(
-            f"{path} does not say how it wants its crops; write {path.with_suffix(SIDE).name} beside it, for example "
-            f'{{"dim": {dim}, "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "color": "RGB"}}'
-        )
-    if statement and statement.dim not in (None, dim):
-        raise ContractError(
-            f"{path} has {dim} dimensions, {statement.by} says {statement.dim}; correct 'dim' in the contract"
+            f"{path} has {dim} dimensions, {statement.by} says {statement.contract.dim}; correct 'dim' in the contract"
         )
     by = statement.by if statement else f"the published files of layout {architecture}"
     return Loaded(network, path, sha256, architecture, dim, how, by, statement is None, statement, prefix)
@@ -183,7 +179,7 @@ def _published(architecture: str, prefix: str) -> Preprocessing | None:
     known = NATIVE.get(architecture)
     if known is None or known.licence == UNPUBLISHED:
         return None
-    if known.module == "ir" and prefix == "net.":  # CVLface's release of AdaFace's networks was trained on RGB
+    if known.module == "ir" and prefix.endswith("net."):  # CVLface's release of AdaFace's networks was trained on RGB
         return dataclasses.replace(known.published, color="RGB")
     return known.published
 
@@ -191,10 +187,14 @@ def _published(architecture: str, prefix: str) -> Preprocessing | None:
 def _from_onnx(path: Path, entry: ModelFile | None, name: str | None, check: bool, options: dict[str, Any]) -> Loaded:
     original, model = read_onnx(path)
     sha256, metadata = sha256_of(path), {item.key: item.value for item in original.metadata_props}
-    statement = stated(path, sha256, metadata=metadata, canonical=canonical_digest(model), entry=entry)
+    canonical = canonical_digest(model)
+    statement = stated(path, sha256, metadata=metadata, canonical=canonical, entry=entry)
+    if statement is not None:  # a card speaks of the file as it is, others of the sanitised network
+        statement.bind(canonical_digest(original) if CARD in metadata else canonical, str(path))
     size = input_size(model)
+    probe = size or (statement.preprocessing.crop_size if statement else (112, 112))
     try:
-        dim = onnx_embedder(model, Preprocessing(crop_size=size or (112, 112)))(parity_crops()[:2]).shape[1]
+        dim = onnx_embedder(model, Preprocessing(crop_size=probe))(parity_crops()[:2]).shape[1]
     except VultusError as error:
         raise type(error)(f"{path}: {error}") from None
     found = recognise(model, dim, size, name, options)

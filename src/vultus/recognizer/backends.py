@@ -84,6 +84,11 @@ class OnnxRuntimeBackend:
         return np.asarray(self._session.run([self._output], {self._input: pixels})[0], np.float32)
 
 
+def computes_bfloat16() -> bool:
+    """Whether this processor has bfloat16; OpenVINO computes in float32 where it has not."""
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoBackend:
     """OpenVINO on the CPU, from ONNX or from an IR file (.xml with its .bin)."""
 
@@ -91,10 +96,9 @@ class OpenVinoBackend:
 
     def __init__(self, model: onnx.ModelProto | Path, *, threads: int | None = None, bfloat16: bool = False) -> None:
         core = _openvino().Core()
-        self.computes_bfloat16 = bfloat16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings: dict[str, Any] = {
             # OpenVINO's own default is bfloat16 wherever the CPU has it: that would be another contract.
-            "INFERENCE_PRECISION_HINT": "bf16" if self.computes_bfloat16 else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 and computes_bfloat16() else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
         if threads:

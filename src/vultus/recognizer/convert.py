@@ -18,19 +18,47 @@ PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": 
 """Short names, as the command line takes them."""
 CROPS = 300
 """Crops that int8 value ranges are taken from: NNCF's own default."""
+HALF_COSINE = 0.999
+"""Least cosine of an embedding computed in float16 to that in float32."""
 OPSET = 17
 """Older graphs are brought here: scales by channel need opset 13."""
 
 
-def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_float16(model: onnx.ModelProto, pixels: np.ndarray | None = None) -> onnx.ModelProto:
     """Weights and computation in float16, half the size; input and output stay float32.
 
-    For GPUs and phones. onnxruntime on a CPU computes such a file in float32 (see `optimise`), with its weights.
+    For GPUs and phones. Our runtime on a CPU computes such a file in float32 (see `optimise`), with its weights, so
+    `pixels`, (N, 3, h, w) float32 of normalised crops, are once computed in float16 indeed.
+
+    Raises `VultusError` where that gives no or other embeddings.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with _quiet():
-        return convert_float_to_float16(model, keep_io_types=True)
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    if pixels is not None:
+        _check_range(model, converted, pixels)
+    return converted
+
+
+def _check_range(model: onnx.ModelProto, converted: onnx.ModelProto, pixels: np.ndarray) -> None:
+    """Compute in float16 for once, as a GPU or a phone will: values beyond 65,504 become infinite there."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    rows = []
+    for each in (model, converted):
+        session = onnxruntime.InferenceSession(each.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        raw = np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0], np.float64)
+        rows.append(raw.reshape(len(pixels), -1))
+    lengths = np.linalg.norm(rows[0], axis=1) * np.linalg.norm(rows[1], axis=1)
+    cosine = (rows[0] * rows[1]).sum(1) / np.maximum(lengths, 1e-12)
+    if not (np.isfinite(rows[1]).all() and (cosine > HALF_COSINE).all()):
+        raise VultusError(
+            f"the network does not work in float16 (least cosine {np.nan_to_num(cosine.min(), nan=-1):.4f}): values "
+            "leave its range; use bf16, int8 or fp32"
+        )
 
 
 def to_int8(model: onnx.ModelProto, pixels: np.ndarray) -> onnx.ModelProto:

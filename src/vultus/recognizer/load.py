@@ -8,19 +8,18 @@ from pathlib import Path
 
 import onnx
 
-from vultus.errors import ContractError, VultusError
+from vultus.errors import VultusError
 from vultus.evaluation import Calibration
 from vultus.recognizer.backends import BackendName, OpenVinoBackend
 from vultus.recognizer.card import Card, read_card
 from vultus.recognizer.openvino_ir import read_ir
 from vultus.recognizer.runtime import Recognizer
-from vultus.zoo import Contract, ModelFile, announce, canonical_digest, find_file, model_file, sanitise
+from vultus.zoo import Contract, ModelFile, announce, announce_chain, canonical_digest, locate_model, sanitise
 from vultus.zoo.locate import sha256_of
-from vultus.zoo.statement import SIDE, Statement, stated
+from vultus.zoo.statement import Statement, stated, unprepared
 
-CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
-"""Files of weights, which become a network with torch's help."""
 IR = ".xml"
+"""OpenVINO's graph; its weights lie beside it in a .bin file."""
 
 
 def load_recognizer(
@@ -56,7 +55,7 @@ def load_recognizer(
 
 def open_model(model: str | Path, models_dir: str | Path | None = None) -> tuple[onnx.ModelProto, Card]:
     """The network as ONNX and its card, of whatever `load_recognizer` takes, except OpenVINO's files."""
-    path, entry = _locate(model, models_dir)
+    path, entry = locate_model(model, models_dir)
     return _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
 
 
@@ -73,41 +72,21 @@ def _from_ir(
     return Recognizer(None, card, models_dir=folder, backend=loaded, precision=precision, flip=flip)
 
 
-def _locate(model: str | Path, models_dir: str | Path | None) -> tuple[Path, ModelFile | None]:
-    path = Path(model)
-    if path.is_file():
-        return path, None
-    if path.suffix.lower() in (".onnx", *CHECKPOINTS):
-        raise VultusError(f"model file {path} does not exist")
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        raise VultusError(
-            f"{model} is a training run; make a recogniser of it with `vultus export {model} --out FILE.onnx`"
-        )
-    entry = model_file(str(model), "recognizer")
-    return find_file(entry, models_dir), entry
-
-
 def _from_onnx(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
     try:
         network = onnx.load(str(path))
     except Exception:
         raise VultusError(f"{path} is broken or no ONNX file") from None
     if (card := read_card(network, str(path))) is not None:
+        announce_chain(card.provenance.get("ancestry") or ())
         return network, card
     network = sanitise(network)
     weights = canonical_digest(network)
     statement = stated(path, sha256_of(path), canonical=weights, entry=entry) or _assumed(path)
-    if statement.weights not in (None, weights):
-        raise ContractError(
-            f"{path.with_suffix(SIDE)} was written for other weights than those of {path.name}; remove 'weights' from "
-            "it if it is right"
-        )
-    if statement.dim is None:
-        raise ContractError(f"{path}: {statement.by} does not say how many dimensions an embedding has")
+    contract = statement.bind(weights, str(path))
     if statement.entry is not None:
         announce(statement.entry)
-    how = statement.preprocessing
-    contract = Contract(weights, statement.dim, how.mean, how.std, how.color, how.crop_size)
+    announce_chain(statement.ancestry)
     return network, _card(path, contract, statement)
 
 
@@ -123,19 +102,15 @@ def _from_checkpoint(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelPro
 
 def _assumed(path: Path) -> Statement:
     """What the published files of the recognised layout want, said on stderr; refused where none is recognised."""
-    example = '{"dim": 512, "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "color": "RGB"}'
-    advice = ContractError(
-        f"{path} does not say how it wants its crops; write {path.with_suffix(SIDE).name} beside it, for example "
-        f"{example}"
-    )
     if importlib.util.find_spec("torch") is None:
-        raise advice
+        raise unprepared(path, 512)
+    from vultus.models.onnx_graph import UnknownOperator
     from vultus.models.weights import announce_loaded, load_weights
 
     try:
         loaded = load_weights(path)
-    except ContractError:
-        raise advice from None
+    except UnknownOperator:  # it runs all the same
+        raise unprepared(path, 512) from None
     announce_loaded(loaded)
     return loaded.as_statement
 

@@ -6,10 +6,12 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from vultus.errors import ContractError, VultusError
 from vultus.files import save_atomically
+from vultus.recognizer.backends import OpenVinoBackend
 from vultus.recognizer.card import KEY, Card
 
 DIGEST = "vultus_bin_sha256"
@@ -31,8 +33,20 @@ def write_ir(model: onnx.ModelProto, card: Card, path: Path, text: str = "") -> 
         weights = written.with_suffix(".bin").read_bytes()
         read.set_rt_info(hashlib.sha256(weights).hexdigest(), DIGEST)
         openvino.save_model(read, written, compress_to_fp16=False)
+        _compare(model, written, card)
         save_atomically(weights, path.with_suffix(".bin"))
         save_atomically(written.read_bytes(), path)  # last: a graph without its weights must not be found
+
+
+def _compare(model: onnx.ModelProto, written: Path, card: Card) -> None:
+    """Raises `ContractError` where OpenVINO gives other embeddings of noise from its own file than from the ONNX."""
+    how = card.contract
+    noise = np.random.default_rng(0).uniform(0, 255, (4, 3, *how.crop_size)) - np.reshape(how.mean, (3, 1, 1))
+    pixels = (noise / np.reshape(how.std, (3, 1, 1))).astype(np.float32)
+    one, other = (OpenVinoBackend(each).run(pixels).reshape(4, -1) for each in (model, written))
+    cosine = (one * other).sum(1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1), 1e-12)
+    if not (cosine > 0.9999).all():
+        raise ContractError(f"OpenVINO's file gives other embeddings (cosine {cosine.min():.5f}); nothing was written")
 
 
 def read_ir(path: Path) -> Card:

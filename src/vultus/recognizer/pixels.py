@@ -40,4 +40,5 @@ def _fitted(crop: Any, height: int, width: int, number: int) -> np.ndarray:
     if crop.shape[0] == height and crop.shape[1] > width:
         left = (crop.shape[1] - width) // 2
         return crop[:, left : left + width]
-    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+    shrinks = height < crop.shape[0]
+    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

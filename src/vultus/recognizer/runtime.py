@@ -62,6 +62,8 @@ class Recognizer:
         """
         card = _as_run(card, precision, flip)
         if network is not None:
+            if card.contract.precision != "float32":
+                raise VultusError(f"{card.name}: a torch network runs in float32; leave precision={precision} out")
             self._backend: Backend = TorchBackend(network)
         elif not isinstance(backend, str):
             self._backend = backend

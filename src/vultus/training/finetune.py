@@ -93,7 +93,7 @@ class FineTuning:
     def _rates(self) -> dict[nn.Parameter, float]:
         decay, last = self.section.layer_decay, len(self.parts) - 1
         if decay < 1 and last - self._frozen < 1:
-            raise VultusError("finetune.layer_decay has no effect: only one part of the network trains; remove it")
+            raise VultusError("finetune.layer_decay has no effect: one part of the network trains; set it to 1")
         rates = {parameter: 1.0 for parameter in self.network.parameters() if parameter.requires_grad}
         for index, (_, modules) in enumerate(self.parts):
             for parameter in {p for module in modules for p in module.parameters()} & rates.keys():

@@ -109,8 +109,10 @@ class _Trainer:
         before = self.seconds
         metrics = MetricsWriter(self.run, self.step)
         if not self.run.checkpoint().is_file():
-            self._begin(metrics)
             self._save()  # from now on the run can be resumed, whatever happens
+        if self.step == 0 and self.selection.before is None:
+            self._begin(metrics)
+            self._save()
         loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
         last_log, since = self.step, started
         try:

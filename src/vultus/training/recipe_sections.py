@@ -101,6 +101,10 @@ class FinetuneSection(Section):
     def _only_what_works(self) -> FinetuneSection:
         if not self.loss_weight and not self.distill:
             raise ValueError("loss_weight=0 leaves nothing to learn from; set distill, or remove loss_weight")
+        if not self.loss_weight and (self.keep_centers or self.centers is not None):
+            raise ValueError(
+                "loss_weight=0 trains no class centres; set loss_weight=1, or leave centers, keep_centers out"
+            )
         if self.lora_rank is None and self.lora_alpha is not None:
             raise ValueError("lora_alpha has no effect without lora_rank; remove it, or add lora_rank")
         if self.lora_rank is not None and self.freeze_norm is not None:

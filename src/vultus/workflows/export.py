@@ -15,12 +15,13 @@ from vultus.errors import VultusError
 from vultus.evaluation import Calibration, calibrate
 from vultus.files import save_atomically
 from vultus.recognizer import Card, Recognizer, model_card, open_model, write_card
+from vultus.recognizer.backends import computes_bfloat16
 from vultus.recognizer.convert import CROPS, PRECISIONS, to_float16, to_int8, tool
 from vultus.recognizer.pixels import to_pixels
 from vultus.workflows.conversion import MAX_LOSS, check
 from vultus.workflows.embedder import Embedder
 from vultus.workflows.evaluate import describe
-from vultus.zoo import canonical_digest
+from vultus.zoo import Contract, canonical_digest
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,10 @@ def export(
         source.model, source.card = changed, _changed(source.card, **vars(contract))
     converted, card = _convert(source, PRECISIONS.get(precision or "", source.card.contract.precision), crops)
     recognizer = Recognizer(converted, card, models_dir=models_dir)
+    if card.contract.precision == "bfloat16" and not computes_bfloat16():
+        raise VultusError("--precision bf16: this processor has no bfloat16, so nothing could be measured; use another")
+    if out.suffix.lower() == ".pte" and card.contract.precision != "float32":
+        raise VultusError(f"{card.name} is {card.contract.precision}; ExecuTorch files are made of float32 recognisers")
     if checked is not None:
         before = Recognizer(source.model, source.card, models_dir=models_dir) if card is not source.card else None
         card = _measured(card, recognizer, before, checked, source.seen, MAX_LOSS if max_loss is None else max_loss)
@@ -139,7 +144,9 @@ def _check_options(
 def _open(model: str | Path, out: Path, name: str | None, licence: str | None, models_dir: str | None) -> _Source:
     if not Path(model).is_dir():
         found, card = open_model(model, models_dir)
-        return _Source(found, dataclasses.replace(card, name=name or card.name, licence=licence or card.licence))
+        chain = card.provenance.get("ancestry") or []
+        terms = licence + _inherited(chain) if licence else card.licence
+        return _Source(found, dataclasses.replace(card, name=name or card.name, licence=terms))
     from vultus.recognizer.export import as_onnx
     from vultus.training import open_run
     from vultus.training.run import load_model
@@ -173,7 +180,7 @@ def _convert(source: _Source, precision: str, crops: FaceDataset | None) -> tupl
     facts: dict[str, Any] = {"from_contract": contract.id, "precision": precision, "tool": tool(precision)}
     model = source.model
     if precision == "float16":
-        model = to_float16(model)
+        model = to_float16(model, _probe(contract))
     elif precision == "int8":
         assert crops is not None
         rows = np.sort(np.random.default_rng(0).permutation(len(crops))[:CROPS])
@@ -181,6 +188,13 @@ def _convert(source: _Source, precision: str, crops: FaceDataset | None) -> tupl
         facts["calibration_crops"] = {"data": describe(crops), "digest": crops.digest, "count": len(rows)}
     card = _changed(source.card, weights=canonical_digest(model), precision=precision)
     return model, _with_facts(card, conversion=facts)
+
+
+def _probe(contract: Contract) -> np.ndarray:
+    """Six procedural crops as the network takes them."""
+    from vultus.models.parity import parity_crops
+
+    return to_pixels(list(parity_crops()), contract)
 
 
 def _measured(
@@ -230,9 +244,9 @@ def _with_facts(card: Card, **facts: Any) -> Card:
 
 
 def _inherited(ancestry: list[dict[str, Any]]) -> str:
-    """What the weights that a run began with ask of whoever uses it, as far as that is not plainly everything."""
+    """What the weights that something was made of forbid whoever uses it."""
     asked = [f"{link['name']} ({link['licence']})" for link in ancestry if link.get("commercial_use") == "forbidden"]
-    return f"; commercial use forbidden by what it was fine-tuned from: {', '.join(asked)}" if asked else ""
+    return f"; commercial use forbidden by what it was made from: {', '.join(asked)}" if asked else ""
 
 
 def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: int | None = 10) -> Calibration:

@@ -2,8 +2,8 @@
 
 from vultus.zoo.contract import TEMPLATE, Contract, Preprocessing
 from vultus.zoo.digest import canonical_digest
-from vultus.zoo.licence import LicenceLink, announce, commercial_use, licence_link
-from vultus.zoo.locate import NotHere, fetch_file, find_file, models_folder, models_home
+from vultus.zoo.licence import LicenceLink, announce, announce_chain, commercial_use, licence_link
+from vultus.zoo.locate import NotHere, fetch_file, find_file, locate_model, models_folder, models_home
 from vultus.zoo.sanitise import sanitise
 from vultus.zoo.table import ZOO, ModelFile, model_file
 
@@ -16,11 +16,13 @@ __all__ = [
     "NotHere",
     "Preprocessing",
     "announce",
+    "announce_chain",
     "canonical_digest",
     "commercial_use",
     "fetch_file",
     "find_file",
     "licence_link",
+    "locate_model",
     "model_file",
     "models_folder",
     "models_home",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from typing import TypedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 from vultus.zoo.entry import ModelFile
 
@@ -37,6 +38,16 @@ def announce(entry: ModelFile) -> None:
     _announced.add(entry.name)
     is_ = "is forbidden" if entry.commercial is False else "may not be allowed"
     print(f"vultus: commercial use of {entry.name} {is_}: {entry.licence}", file=sys.stderr)
+
+
+def announce_chain(chain: Iterable[Mapping[str, Any]]) -> None:
+    """One line on stderr for each weight of a licence chain whose commercial use is forbidden; once a process."""
+    for link in chain:
+        name = str(link.get("name"))
+        if link.get("commercial_use") == "forbidden" and name not in _announced:
+            if multiprocessing.parent_process() is None:
+                print(f"vultus: commercial use of {name} is forbidden: {link.get('licence')}", file=sys.stderr)
+            _announced.add(name)
 
 
 def licence_link(entry: ModelFile, sha256: str | None = None) -> LicenceLink:

@@ -11,6 +11,10 @@ from vultus.errors import VultusError
 from vultus.files import save_atomically
 from vultus.zoo.download import digest_note, download, sha256_of
 from vultus.zoo.entry import ModelFile
+from vultus.zoo.table import model_file
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
+"""What files of weights are called, which become a network with torch's help."""
 
 
 class NotHere(VultusError):
@@ -94,3 +98,26 @@ def _checked(path: Path, entry: ModelFile) -> Path:
             "delete it and it will be fetched again"
         )
     return path
+
+
+def locate_model(where: str | Path, models_dir: str | Path | None = None) -> tuple[Path, ModelFile | None]:
+    """A model file by its path, or a recogniser of the table by its name, then with its entry.
+
+    Raises:
+        VultusError: no such file or name, or a file out of a run directory, whose run knows more than the file.
+    """
+    path = Path(where)
+    run = path if path.is_dir() else path.parent
+    if (run / "run.json").is_file() and (path.is_dir() or path.suffix.lower() in CHECKPOINTS):
+        raise VultusError(
+            f"{where} is {'a training run' if path.is_dir() else 'part of a training run'}, which knows more than its "
+            f"weights; give the run to finetune or evaluate, or make a file of it: vultus export {run} --out FILE.onnx"
+        )
+    if path.is_file():
+        return path, None
+    if path.is_dir():
+        raise VultusError(f"{where} is a folder; name a model file, or a name of `vultus models list`")
+    if path.suffix.lower() in (".onnx", *CHECKPOINTS):
+        raise VultusError(f"model file {path} does not exist")
+    entry = model_file(str(where), "recognizer")
+    return find_file(entry, models_dir), entry

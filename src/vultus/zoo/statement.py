@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,35 @@ from vultus.zoo.table import ZOO, ModelFile
 CARD = "vultus"
 """Key of the card in an ONNX file's metadata."""
 SIDE = ".contract.json"
+USES = ("allowed", "forbidden", "unclear")
+"""What a licence says of commercial use."""
 
 
 @dataclass(frozen=True)
 class Statement:
     """How a recogniser's crops are prepared, as somebody answerable states it."""
 
-    preprocessing: Preprocessing
+    contract: Contract
+    """Its `weights` are empty where the statement is bound to none."""
     by: str
     """In words, for a reader of provenance: "the file's own card", "the zoo's entry sface", "side file x"."""
-    dim: int | None
     licence: str
-    weights: str | None = None
-    """The canonical digest that the statement is bound to, where it names one."""
+    ancestry: tuple[dict[str, Any], ...]
+    """The licence chain of the file, oldest first, the file itself last (`licence.LicenceLink`)."""
     entry: ModelFile | None = None
-    ancestry: tuple[dict[str, Any], ...] = ()
-    """The licence chain of the file, oldest first (`licence.LicenceLink`)."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.contract.preprocessing
+
+    def bind(self, weights: str, where: str) -> Contract:
+        """The contract of the network with this canonical digest; refused where the statement is of another."""
+        if self.contract.weights not in ("", weights):
+            raise ContractError(
+                f"{where}: {self.by} was written for other weights; remove 'weights' from it if it is right, or export "
+                "the model again"
+            )
+        return dataclasses.replace(self.contract, weights=weights)
 
 
 def stated(
@@ -51,7 +65,7 @@ def stated(
         ContractError: a card or a side file that cannot be read.
     """
     if metadata and CARD in metadata:
-        return _from_card(metadata[CARD], str(path))
+        return _from_card(metadata[CARD], path, sha256)
     known = [
         e for e in ZOO.values() if e.kind == "recognizer" and (e.sha256 == sha256 or (e.canonical or "") == canonical)
     ]
@@ -60,9 +74,17 @@ def stated(
     if entry is not None:
         contract = Contract.from_dict({"weights": "", **(entry.preprocessing or {})}, entry.name)
         by, chain = f"the zoo's entry {entry.name}", (dict(licence_link(entry, sha256)),)
-        return Statement(contract.preprocessing, by, contract.dim, entry.licence, None, entry, chain)
+        return Statement(contract, by, entry.licence, chain, entry)
     side = path.with_suffix(SIDE)
     return read_side_file(side, path.name, sha256) if side.is_file() else None
+
+
+def unprepared(path: Path, dim: int) -> ContractError:
+    """The error where nobody says how crops are prepared."""
+    return ContractError(
+        f"{path} does not say how it wants its crops; write {path.with_suffix(SIDE).name} beside it, for example "
+        f'{{"dim": {dim}, "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "color": "RGB"}}'
+    )
 
 
 def unstated(path: Path, sha256: str) -> dict[str, Any]:
@@ -84,21 +106,21 @@ def read_side_file(side: Path, name: str, sha256: str) -> Statement:
         raise ContractError(f"{side} is no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ContractError(f"{side} must hold one JSON object")
-    licence, commercial = str(fields.pop("licence", "not stated")), str(fields.pop("commercial_use", "unclear"))
-    weights = fields.get("weights")
-    contract = Contract.from_dict({**fields, "weights": weights or ""}, str(side))
-    chain = (_link(name, licence, commercial, sha256),)
-    by = f"side file {side.name}"
-    return Statement(contract.preprocessing, by, contract.dim, licence, weights, None, chain)
+    licence, commercial = str(fields.pop("licence", "not stated")), fields.pop("commercial_use", "unclear")
+    if commercial not in USES:
+        raise ContractError(f"{side}: commercial_use={commercial!r} must be one of {', '.join(USES)}")
+    contract = Contract.from_dict({"weights": "", **fields}, str(side))
+    return Statement(contract, f"side file {side.name}", licence, (_link(name, licence, commercial, sha256),))
 
 
-def _from_card(text: str, where: str) -> Statement:
+def _from_card(text: str, path: Path, sha256: str) -> Statement:
     try:
         fields = json.loads(text)
-        contract = Contract.from_dict(fields["contract"], where)
+        contract = Contract.from_dict(fields["contract"], str(path))
         licence = str(fields["licence"])
-        ancestry = tuple((fields.get("provenance") or {}).get("ancestry") or ())
+        chain = tuple((fields.get("provenance") or {}).get("ancestry") or ())
     except (ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{where}: its card cannot be read ({type(error).__name__}: {error})") from None
-    how = contract.preprocessing
-    return Statement(how, "the file's own card", contract.dim, licence, contract.weights, None, ancestry)
+        raise ContractError(f"{path}: its card cannot be read ({type(error).__name__}: {error})") from None
+    commercial = "forbidden" if any(link.get("commercial_use") == "forbidden" for link in chain) else "unclear"
+    own = _link(str(fields.get("name") or path.name), licence, commercial, sha256)
+    return Statement(contract, "the file's own card", licence, (*chain, own))

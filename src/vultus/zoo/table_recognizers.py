@@ -35,7 +35,7 @@ _MBF: dict[str, Any] = {
     "archive_member": "w600k_mbf.onnx",
     "licence": INSIGHTFACE_LICENCE,
     "commercial": False,
-    "architecture": "mobilefacenet_insightface",
+    "architecture": "mobilefacenet_insightface_deep",  # by its size; no file was at hand to look into
     "size": 13_616_099,
     "preprocessing": _ARCFACE,
     "published": {
