@@ -36,8 +36,8 @@ WEIGHTS = {
     "edgeface": "edgeface/edgeface_xxs_dequant_fp32.pt",
 }
 AUGMENT = {
-    "mask": ["augment.mask=0.6"],
-    "low-quality": ["augment.low_quality=0.6", "augment.low_resolution=0", "augment.blur=0"],
+    "mask": ["augment.mask=0.3"],
+    "low-quality": ["augment.low_quality=0.3"],
     "clean": [],
 }
 SPLITS = {"train": 0.5, "val": 0.1, "calibration": 0.1, "test": 0.3}

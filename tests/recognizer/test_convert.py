@@ -115,3 +115,17 @@ def test_a_phone_gets_the_same_embeddings(lively_network: torch.nn.Module, drawn
     raw = run_executorch(program, normalise(torch.from_numpy(drawn_crops)).numpy())
     found = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     np.testing.assert_allclose(found, embed_crops(lively_network, drawn_crops), atol=1e-4)
+
+
+def test_values_beyond_float16_are_noticed(lively_file: Path, drawn_crops: np.ndarray) -> None:
+    """Our runtime computes the file in float32 on a CPU; a GPU would find infinities."""
+    pixels = to_pixels(list(drawn_crops[:2]), load_recognizer(lively_file).contract)
+    model = onnx.load(str(lively_file))
+    to_float16(model, pixels)
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    for tensor in model.graph.initializer:
+        if tensor.name == first.input[1]:
+            large = onnx.numpy_helper.to_array(tensor) * 1e6
+            tensor.CopyFrom(onnx.numpy_helper.from_array(large.astype(np.float32), tensor.name))
+    with pytest.raises(VultusError, match="does not work in float16"):
+        to_float16(model, pixels)

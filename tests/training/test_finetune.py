@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vultus.data import FaceDataset
+from vultus.errors import VultusError
 from vultus.models.crops import embed_crops
 from vultus.models.stages import stages
 from vultus.training import Recipe, Run, open_run, train
@@ -221,3 +222,17 @@ def test_without_the_loss_the_labels_play_no_part(wanted: Wanted) -> None:
     last = [row for row in run.rows() if row["loss"]][-1]
     assert float(last["loss"]) == pytest.approx(float(last["drift"]), rel=1e-3)
     assert not last["target_cos"] and float(last["head_grad_norm"]) == 0
+
+
+def test_a_blend_lies_between_the_original_and_the_trained_weights(ancestor: Run, wanted: Wanted) -> None:
+    original = load_model(ancestor)[0].state_dict()
+    run = train(wanted(finetune={"blend": 0.25}, training={"epochs": 1}), quiet=True)
+    state = run.load("last")
+    moved = 0
+    for name, kept in state["model"].items():
+        if kept.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(kept, original[name].lerp(state["training"][name], 0.25))
+            moved += not torch.equal(kept, original[name])
+    assert moved
+    with pytest.raises(VultusError, match="set blend=1 and lower lora_alpha"):
+        wanted(finetune={"blend": 0.5, "lora_rank": 2})

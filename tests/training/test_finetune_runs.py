@@ -42,7 +42,7 @@ def interrupted(recipe: Recipe, step: int) -> None:
 
 
 EVERYTHING = {
-    "full": {"finetune": {"distill": 1.0, "layer_decay": 0.7, "freeze_norm": True}},
+    "full": {"finetune": {"distill": 1.0, "layer_decay": 0.7, "freeze_norm": True, "blend": 0.6}},
     "lora": {"finetune": {"distill": 1.0, "lora_rank": 2, "lora_alpha": 4}},
     "kept": {"finetune": {"keep_centers": True}, "loss": {"sample": 0.5}},
 }

@@ -48,7 +48,7 @@ def test_a_conversion_is_measured_and_says_so(network: Path, procedural: Path, t
 def test_a_conversion_that_costs_too_much_is_refused(
     network: Path, procedural: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ruin(model: onnx.ModelProto) -> onnx.ModelProto:
+    def ruin(model: onnx.ModelProto, pixels: np.ndarray) -> onnx.ModelProto:
         """Convolutions of zeros: everybody gets the same embedding."""
         broken = onnx.ModelProto()
         broken.CopyFrom(model)

@@ -94,7 +94,7 @@ class _Trainer:
         self.trainee.train()
         if self.tuning is not None:
             self.tuning.settle()
-        self.deployed = Deployed(self.network, settings.ema)
+        self.deployed = Deployed(self.network, settings.ema, recipe.tuning.blend if recipe.tuning else 1.0)
         if state is not None:
             self._restore(state)
 

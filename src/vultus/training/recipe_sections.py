@@ -97,8 +97,14 @@ class FinetuneSection(Section):
     loss_weight: float = Field(1.0, ge=0)
     """Weight of the recipe's loss beside it; 0 learns from the original network alone, and needs no identities."""
 
+    blend: float = Field(1.0, gt=0, le=1)
+    """Share of the trained weights in those that are validated and kept; the rest is the original's. Below 1, old
+    conditions keep more of their accuracy and new ones gain a little less (WiSE-FT, arXiv 2109.01903)."""
+
     @model_validator(mode="after")
     def _only_what_works(self) -> FinetuneSection:
+        if self.lora_rank is not None and self.blend < 1:
+            raise ValueError("blend below 1 with lora_rank: set blend=1 and lower lora_alpha, which does the same")
         if not self.loss_weight and not self.distill:
             raise ValueError("loss_weight=0 leaves nothing to learn from; set distill, or remove loss_weight")
         if not self.loss_weight and (self.keep_centers or self.centers is not None):

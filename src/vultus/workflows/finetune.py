@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 RECIPE: dict[str, Any] = {
     "run": "runs/finetuned",
     "data": {"min_images": 1},
-    "finetune": {"distill": 10.0, "loss_weight": 0.0, "layer_decay": 0.8},
-    "augment": {"flip": 0.5, "shift": 0.2, "low_resolution": 0.2, "blur": 0.1, "color": 0.2},
+    "finetune": {"distill": 10.0, "loss_weight": 0.0, "layer_decay": 0.8, "blend": 0.7},
+    "augment": {"flip": 0.5},
     "loss": {"name": "arcface", "scale": 32.0, "margin": 0.3},
-    "optimizer": {"name": "adamw", "lr": 5e-4, "weight_decay": 0.0},
+    "optimizer": {"name": "adamw", "lr": 2e-4, "weight_decay": 0.0},
     "schedule": {"name": "cosine", "warmup": 0.1},
     "training": {"epochs": 3, "batch_size": 64, "ema": 0.99},
 }
