@@ -104,9 +104,9 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(procedural: Path, tmp_pat
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(values.model_dump(exclude_none=True)))
     process = subprocess.Popen([sys.executable, "-m", "vultus.cli", "train", str(tmp_path / "r.yaml")], text=True)
     deadline = time.monotonic() + 90
-    while not (tmp_path / "r" / "last.pt").exists() and time.monotonic() < deadline:
+    last = tmp_path / "r" / "last.pt"
+    while not (last.exists() and load_checkpoint(last)["step"]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(0.5)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     run = open_run(tmp_path / "r")

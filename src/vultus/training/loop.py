@@ -110,7 +110,7 @@ class _Trainer:
         metrics = MetricsWriter(self.run, self.step)
         if not self.run.checkpoint().is_file():
             self._save()  # from now on the run can be resumed, whatever happens
-        if self.step == 0 and self.selection.before is None:
+        if self.tuning is not None and self.step == 0 and self.selection.before is None:
             self._begin(metrics)
             self._save()
         loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
@@ -216,8 +216,7 @@ class _Trainer:
 
     def _begin(self, metrics: MetricsWriter) -> None:
         """Before the first step of a fine-tuning: say what trains, and measure the network as it came."""
-        if self.tuning is None:
-            return
+        assert self.tuning is not None
         for line in self.tuning.describe():
             self.reporter.say(line)
         if self.validation is not None:
