@@ -13,6 +13,7 @@ import onnx
 from onnx import version_converter
 
 from vultus.errors import VultusError
+from vultus.recognizer.cosines import row_cosines
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 """Short names, as the command line takes them."""
@@ -52,8 +53,7 @@ def _check_range(model: onnx.ModelProto, converted: onnx.ModelProto, pixels: np.
         session = onnxruntime.InferenceSession(each.SerializeToString(), options, providers=["CPUExecutionProvider"])
         raw = np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0], np.float64)
         rows.append(raw.reshape(len(pixels), -1))
-    lengths = np.linalg.norm(rows[0], axis=1) * np.linalg.norm(rows[1], axis=1)
-    cosine = (rows[0] * rows[1]).sum(1) / np.maximum(lengths, 1e-12)
+    cosine = row_cosines(*rows)
     if not (np.isfinite(rows[1]).all() and (cosine > HALF_COSINE).all()):
         raise VultusError(
             f"the network does not work in float16 (least cosine {np.nan_to_num(cosine.min(), nan=-1):.4f}): values "

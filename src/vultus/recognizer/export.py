@@ -13,6 +13,7 @@ import onnx
 
 from vultus.errors import ContractError
 from vultus.recognizer.card import Card, write_card
+from vultus.recognizer.cosines import row_cosines
 from vultus.zoo import Contract, Preprocessing, canonical_digest
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _check_parity(network: torch.nn.Module, model: onnx.ModelProto, how: Preproc
         theirs = network.eval()(torch.from_numpy(crops)).numpy()
     if ours.shape != theirs.shape or ours.ndim != 2:
         raise ContractError(f"the exported network gives embeddings of shape {ours.shape}, torch {theirs.shape}")
-    cosine = (ours * theirs).sum(1) / np.maximum(np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1), 1e-12)
+    cosine = row_cosines(ours, theirs)
     if not (cosine >= PARITY).all():
         raise ContractError(
             f"the exported network differs from torch: cosine {cosine.min():.6f}, at least {PARITY} needed"

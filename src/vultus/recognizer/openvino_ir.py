@@ -13,6 +13,7 @@ from vultus.errors import ContractError, VultusError
 from vultus.files import save_atomically
 from vultus.recognizer.backends import OpenVinoBackend
 from vultus.recognizer.card import KEY, Card
+from vultus.recognizer.cosines import row_cosines
 
 DIGEST = "vultus_bin_sha256"
 
@@ -44,7 +45,7 @@ def _compare(model: onnx.ModelProto, written: Path, card: Card) -> None:
     noise = np.random.default_rng(0).uniform(0, 255, (4, 3, *how.crop_size)) - np.reshape(how.mean, (3, 1, 1))
     pixels = (noise / np.reshape(how.std, (3, 1, 1))).astype(np.float32)
     one, other = (OpenVinoBackend(each).run(pixels).reshape(4, -1) for each in (model, written))
-    cosine = (one * other).sum(1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1), 1e-12)
+    cosine = row_cosines(one, other)
     if not (cosine > 0.9999).all():
         raise ContractError(f"OpenVINO's file gives other embeddings (cosine {cosine.min():.5f}); nothing was written")
 

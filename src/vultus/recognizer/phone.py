@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vultus.errors import ContractError, VultusError
+from vultus.recognizer.cosines import row_cosines
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def to_executorch(network: torch.nn.Module) -> bytes:
             raise VultusError(f"ExecuTorch cannot take the network: {reason}") from None
         ours = run_executorch(program.buffer, crops.numpy())
         theirs = network(crops).numpy()
-    cosine = (ours * theirs).sum(1) / np.maximum(np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1), 1e-12)
+    cosine = row_cosines(ours, theirs)
     if not (cosine >= PARITY).all():
         raise ContractError(f"ExecuTorch differs from torch: cosine {cosine.min():.6f}, at least {PARITY} needed")
     return bytes(program.buffer)
