@@ -39,7 +39,7 @@ def test_each_figure_is_a_png(found):
 
 
 def test_a_perfect_and_a_tiny_result_can_be_drawn(monkeypatch):
-    monkeypatch.setattr(figures, "DPI", 40)
+    monkeypatch.setattr("vultus.evaluation.figures.style.DPI", 40)
     perfect = verify_scores(np.full(3, 0.9), np.linspace(-0.2, 0.1, 50))
     constant = verify_scores(np.zeros(1), np.zeros(1))
     for found in (perfect, constant):

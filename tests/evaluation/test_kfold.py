@@ -7,7 +7,7 @@ import pytest
 
 from vultus.errors import VultusError
 from vultus.evaluation import kfold_accuracy, parse_lfw_pairs, parse_pairs
-from vultus.evaluation.kfold import best_threshold
+from vultus.evaluation.protocols.kfold import best_threshold
 
 LIST = "2\t1\nann\t1\t4\nann\t1\tbob\t2\ncid\t3\t5\ncid\t3\tdot\t1\n"
 

@@ -25,7 +25,7 @@ from vultus.evaluation import (
     verify_scores,
     write_report,
 )
-from vultus.evaluation.verification_report import summary
+from vultus.evaluation.report.verification import summary
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -2,9 +2,11 @@
 
 from vultus.evaluation.baselines import WhitenedPCA, mean_colour
 from vultus.evaluation.calibration import Calibration, CalibrationPoint, Threshold, calibrate
-from vultus.evaluation.cross import verify_cross
 from vultus.evaluation.intervals import wilson
-from vultus.evaluation.kfold import KFold, Pairs, kfold_accuracy, parse_lfw_pairs, parse_pairs, parse_pairs_csv
+from vultus.evaluation.protocols.cross import verify_cross
+from vultus.evaluation.protocols.kfold import KFold, kfold_accuracy
+from vultus.evaluation.protocols.pair_lists import Pairs, parse_lfw_pairs, parse_pairs, parse_pairs_csv
+from vultus.evaluation.protocols.verification import FARS, OperatingPoint, Verification, verify_all_pairs, verify_scores
 from vultus.evaluation.report import (
     Decision,
     Decisions,
@@ -18,10 +20,9 @@ from vultus.evaluation.report import (
     Text,
     write_report,
 )
+from vultus.evaluation.report.verification import percent, verification_sections
 from vultus.evaluation.scores import ScoredPair
 from vultus.evaluation.selection import cap_per_identity
-from vultus.evaluation.verification import FARS, OperatingPoint, Verification, verify_all_pairs, verify_scores
-from vultus.evaluation.verification_report import percent, verification_sections
 
 __all__ = [
     "FARS",

@@ -12,8 +12,7 @@ import numpy as np
 
 from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
-from vultus.evaluation import calibrate, verify_all_pairs, verify_cross
-from vultus.evaluation.kfold import Pairs, kfold_accuracy, parse_pairs
+from vultus.evaluation import Pairs, calibrate, kfold_accuracy, parse_pairs, verify_all_pairs, verify_cross
 from vultus.files import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
 from vultus.workflows.results import Against, Evaluation, PairsEvaluation

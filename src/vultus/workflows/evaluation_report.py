@@ -9,7 +9,7 @@ from vultus.data import FaceDataset
 from vultus.evaluation import Verification
 from vultus.evaluation.figures import read_metrics, training_curves
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
-from vultus.evaluation.verification_report import verification_sections
+from vultus.evaluation.report.verification import verification_sections
 from vultus.workflows.embedder import Embedder
 from vultus.workflows.results import Against, Evaluation
 

@@ -34,7 +34,7 @@ def write_losses_figure(path: str | Path) -> Path:
     """
     import torch
 
-    from vultus.evaluation.figures import INK, SERIES, new_figure, to_png
+    from vultus.evaluation.figures.style import INK, SERIES, new_figure, to_png
 
     path = Path(path)
     if path.suffix.lower() != ".png":

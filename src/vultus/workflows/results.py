@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.evaluation import Verification
-from vultus.evaluation.kfold import KFold
+from vultus.evaluation.protocols.kfold import KFold
 
 if TYPE_CHECKING:
     from vultus.gallery import Decision

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.intervals import allowed_errors, is_supported, needed_comparisons, wilson
+from vultus.evaluation.intervals import Interval, allowed_errors, is_supported, needed_comparisons, wilson
 from vultus.evaluation.scores import BIN, TAIL, PairScores, ScoredPair, all_pairs, explicit_scores
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def verify_all_pairs(
     Raises VultusError for bad embeddings, a single identity, or no identity with two images.
     """
     scores = all_pairs(embeddings, labels, mated_failures=mated_failures, block=block, tail=tail)
-    return _summarise(scores, fars, images=len(labels), identities=len(np.unique(labels)))
+    return summarise(scores, fars, images=len(labels), identities=len(np.unique(labels)))
 
 
 def verify_scores(
@@ -116,7 +114,7 @@ def verify_scores(
 
     See `scores.explicit_scores`. Everything is exact. The hardest pairs stay empty: there are no indices.
     """
-    return _summarise(explicit_scores(mated, non_mated, mated_failures=mated_failures), fars, images, identities)
+    return summarise(explicit_scores(mated, non_mated, mated_failures=mated_failures), fars, images, identities)
 
 
 def operating_point(scores: PairScores, far: float) -> OperatingPoint:
@@ -149,7 +147,7 @@ def require_comparisons(scores: PairScores, identities: int) -> None:
         raise VultusError("no identity has two images: nothing shows that a person is recognised again; add images")
 
 
-def _summarise(scores: PairScores, fars: Sequence[float], images: int, identities: int) -> Verification:
+def summarise(scores: PairScores, fars: Sequence[float], images: int, identities: int) -> Verification:
     require_comparisons(scores, identities)
     auc, auc_error = _auc(scores)
     eer, eer_threshold = _eer(scores)

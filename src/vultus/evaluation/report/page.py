@@ -135,7 +135,7 @@ def write_report(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("vultus.evaluation", package_path=""),
+        loader=PackageLoader("vultus.evaluation.report", package_path=""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -146,7 +146,7 @@ def write_report(
         _Entry(type(section).__name__, section, f"s{index}" if section.title else "")
         for index, section in enumerate(sections, start=1)
     ]
-    html = environment.get_template("report.html.j2").render(
+    html = environment.get_template("page.html.j2").render(
         title=title,
         subtitle=subtitle,
         entries=entries,

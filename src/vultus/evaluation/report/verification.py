@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vultus.evaluation import figures
+from vultus.evaluation.protocols.verification import Interval, OperatingPoint, Verification
 from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
 from vultus.evaluation.scores import ScoredPair
-from vultus.evaluation.verification import Interval, OperatingPoint, Verification
 
 
 def verification_sections(

@@ -6,6 +6,8 @@ from fractions import Fraction
 from math import ceil, sqrt
 from statistics import NormalDist
 
+Interval = tuple[float, float]
+
 MINIMUM_ERRORS = 10
 """A false match rate is reported only where at least this many false matches are expected (rate x comparisons >= 10).
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from vultus.errors import CalibrationError
 from vultus.evaluation.intervals import is_supported, needed_comparisons
+from vultus.evaluation.protocols.verification import Interval, operating_point, require_comparisons
 from vultus.evaluation.scores import all_pairs
 from vultus.evaluation.selection import cap_per_identity
-from vultus.evaluation.verification import Interval, operating_point, require_comparisons
 
 FORMAT = "vultus-calibration-1"
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.scores import BINS, TAIL, PairScores, _bins, _Largest, check_embeddings
-from vultus.evaluation.verification import FARS, Verification, _summarise
+from vultus.evaluation.protocols.verification import FARS, Verification, summarise
+from vultus.evaluation.scores import BINS, TAIL, PairScores, check_embeddings
+from vultus.evaluation.scores.largest import Largest
+from vultus.evaluation.scores.pairs import bins
 
 
 def verify_cross(
@@ -37,7 +39,7 @@ def verify_cross(
             "a gallery of the one is of no use to the other"
         )
     mated: list[np.ndarray] = []
-    histogram, largest, count = np.zeros(BINS, dtype=np.int64), _Largest(tail), 0
+    histogram, largest, count = np.zeros(BINS, dtype=np.int64), Largest(tail), 0
     for row in range(0, len(labels), block):
         for column in range(0, len(labels), block):
             rows, columns = slice(row, row + block), slice(column, column + block)
@@ -47,8 +49,8 @@ def verify_cross(
             if row == column:
                 np.fill_diagonal(same, False)  # an image with itself
             mated.append(scores[same])
-            histogram += np.bincount(_bins(strangers), minlength=BINS)
+            histogram += np.bincount(bins(strangers), minlength=BINS)
             largest.add(strangers)
             count += strangers.size
     found = PairScores(np.sort(np.concatenate(mated)), 0, count, largest.sorted(), histogram)
-    return _summarise(found, fars, images=len(labels), identities=len(np.unique(labels)))
+    return summarise(found, fars, images=len(labels), identities=len(np.unique(labels)))

@@ -1,0 +1,123 @@
+"""What is kept of a set's comparisons: enough to count exactly above every threshold of interest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vultus.errors import VultusError
+
+BIN = 2.0**-16
+"""Width of a histogram bin. A power of two: score / BIN is exact in float32, so no score ever lands in a wrong bin."""
+
+BINS = 2**17 + 1
+"""Bins over [-1, 1]; the last one holds only the score 1."""
+
+TAIL = 2**24
+"""How many of the largest non-mated scores are kept one by one (64 MiB; up to four times that while collecting)."""
+
+HARDEST = 24
+"""How many of the hardest pairs are kept with their indices, for people to look at."""
+
+
+class ScoredPair(NamedTuple):
+    """Images `i` < `j` (rows of the embeddings) and their cosine."""
+
+    i: int
+    j: int
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class PairScores:
+    """What is kept of all comparisons.
+
+    mated            (M,) float32, ascending: every mated score that could be computed
+    mated_failures   mated comparisons without a score (no face was found); each is a false non-match
+    non_mated        number of non-mated comparisons
+    tail             (min(K, non_mated),) float32, ascending: the largest non-mated scores
+    histogram        (BINS,) int64: non-mated scores in bins of 2^-16 from -1
+    hardest_*        the lowest mated and the highest non-mated pairs, hardest first
+    """
+
+    mated: np.ndarray
+    mated_failures: int
+    non_mated: int
+    tail: np.ndarray
+    histogram: np.ndarray
+    hardest_mated: tuple[ScoredPair, ...] = ()
+    hardest_non_mated: tuple[ScoredPair, ...] = ()
+
+    @property
+    def mated_comparisons(self) -> int:
+        return len(self.mated) + self.mated_failures
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every non-mated score is kept, so that nothing below comes from the histogram."""
+        return len(self.tail) == self.non_mated
+
+    def threshold(self, false_matches: int) -> float:
+        """The smallest float32 threshold that lets at most `false_matches` non-mated comparisons through.
+
+        Exact inside the tail. Below it (more than K false matches) the next bin edge above: up to 2^-16 too high,
+        never too low.
+        """
+        if false_matches >= self.non_mated:
+            return float(np.nextafter(np.float32(self._lowest()), np.float32(-np.inf)))
+        if false_matches < len(self.tail):
+            return _just_above(self.tail[-1 - false_matches])
+        above = np.cumsum(self.histogram[::-1])[::-1]  # above[b]: scores at or above the lower edge of bin b
+        return float(-1 + BIN * int(np.argmax(above <= false_matches)))
+
+    def snap(self, threshold: float) -> float:
+        """`threshold` itself where non-mated scores can be counted exactly, else the next bin edge above it."""
+        if self.is_complete or threshold > self.tail[0]:
+            return threshold
+        return float(np.ceil(threshold / BIN) * BIN)
+
+    def false_matches(self, threshold: float) -> int:
+        """Non-mated comparisons with score >= `threshold` (a value that `snap` leaves alone)."""
+        if self.is_complete or threshold > self.tail[0]:
+            return len(self.tail) - int(np.searchsorted(self.tail, np.float32(threshold), side="left"))
+        return int(self.histogram[max(0, int(np.ceil((threshold + 1) / BIN))) :].sum())
+
+    def false_non_matches(self, threshold: float) -> int:
+        """Mated comparisons with score < `threshold`, failures included."""
+        return self.mated_failures + int(np.searchsorted(self.mated, np.float32(threshold), side="left"))
+
+    def _lowest(self) -> float:
+        return float(self.tail[0]) if self.is_complete else -1.0
+
+
+def explicit_scores(mated: np.ndarray, non_mated: np.ndarray, *, mated_failures: int = 0) -> PairScores:
+    """The same object from score arrays that are at hand.
+
+    A mated score of -inf is a failure (no face found), a false non-match. A non-mated -inf is left out: a face that
+    was not found is no correct rejection. NaN and +inf are errors.
+    """
+    mated, non_mated = (np.asarray(scores, dtype=np.float32).ravel() for scores in (mated, non_mated))
+    for name, scores in (("mated", mated), ("non-mated", non_mated)):
+        bad = np.isnan(scores) | np.isposinf(scores)
+        if bad.any():
+            raise VultusError(f"{name} score {int(bad.argmax())} is not a number: look at the embeddings behind it")
+    non_mated = non_mated[~np.isneginf(non_mated)]
+    failed = np.isneginf(mated)
+    return PairScores(
+        mated=np.sort(mated[~failed]),
+        mated_failures=mated_failures + int(failed.sum()),
+        non_mated=len(non_mated),
+        tail=np.sort(non_mated),
+        histogram=np.bincount(bins(np.clip(non_mated, -1, 1)), minlength=BINS),
+    )
+
+
+def bins(scores: np.ndarray) -> np.ndarray:
+    """Index of the bin of each score in [-1, 1]; exact, because the bin width is a power of two."""
+    return np.floor(scores * np.float32(1 / BIN)).astype(np.int32) + 2**16
+
+
+def _just_above(score: np.floating) -> float:
+    return float(np.nextafter(np.float32(score), np.float32(np.inf)))
