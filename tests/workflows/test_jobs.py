@@ -19,7 +19,7 @@ import vultus
 from vultus.cli import main
 from vultus.data import FaceDataset, split_dataset
 from vultus.errors import VultusError
-from vultus.evaluation.protocols.kfold import parse_pairs
+from vultus.evaluation import parse_pairs
 from vultus.workflows import evaluate
 from vultus.workflows.export import export
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vultus.errors import VultusError
+from vultus.evaluation.comparisons import Comparisons
 
 BIN = 2.0**-16
 """Width of a histogram bin. A power of two: score / BIN is exact in float32, so no score ever lands in a wrong bin."""
@@ -40,6 +41,12 @@ class PairScores:
     tail             (min(K, non_mated),) float32, ascending: the largest non-mated scores
     histogram        (BINS,) int64: non-mated scores in bins of 2^-16 from -1
     hardest_*        the lowest mated and the highest non-mated pairs, hardest first
+
+    Where the identities are known, 0..G-1 (else None, and intervals take comparisons for independent):
+    comparisons      how many comparisons each identity and each pair of identities has
+    mated_identity   (M,) int32: whose comparison mated[k] is
+    failures         (G,) int64: `mated_failures` by identity
+    tail_identities  (K, 2) int32: whose comparison tail[k] is
     """
 
     mated: np.ndarray
@@ -49,6 +56,10 @@ class PairScores:
     histogram: np.ndarray
     hardest_mated: tuple[ScoredPair, ...] = ()
     hardest_non_mated: tuple[ScoredPair, ...] = ()
+    comparisons: Comparisons | None = None
+    mated_identity: np.ndarray | None = None
+    failures: np.ndarray | None = None
+    tail_identities: np.ndarray | None = None
 
     @property
     def mated_comparisons(self) -> int:
