@@ -18,7 +18,6 @@ from vultus.evaluation import (
     PairGallery,
     Table,
     Text,
-    figures,
     percent,
     verification_sections,
     verify_all_pairs,
@@ -79,7 +78,7 @@ def test_a_failed_report_leaves_nothing_behind(tmp_path):
 
 
 def test_the_standard_sections_hold_table_figures_and_worst_pairs(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "DPI", 40)
+    monkeypatch.setattr("vultus.evaluation.figures.style.DPI", 40)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 12, 120)
     rows = rng.normal(size=(12, 16))[labels] + rng.normal(size=(120, 16))

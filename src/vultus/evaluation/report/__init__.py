@@ -2,6 +2,7 @@
 
 from vultus.evaluation.report.page import (
     Cell,
+    Chapter,
     Decision,
     Decisions,
     Facts,
@@ -12,12 +13,14 @@ from vultus.evaluation.report.page import (
     Section,
     Table,
     Text,
+    Verdict,
     write_report,
 )
 from vultus.evaluation.report.verification import percent, verification_sections
 
 __all__ = [
     "Cell",
+    "Chapter",
     "Decision",
     "Decisions",
     "Facts",
@@ -28,6 +31,7 @@ __all__ = [
     "Section",
     "Table",
     "Text",
+    "Verdict",
     "percent",
     "verification_sections",
     "write_report",

@@ -15,6 +15,25 @@ Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """Where a part of a long report begins; with chapters the contents list only them."""
+
+    title: str
+    lead: str = ""
+    """A sentence or two that say what this part answers."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One large answer in words, with what it rests on."""
+
+    answer: Literal["PASS", "FAIL", "NOT ENOUGH EVIDENCE"]
+    question: str
+    body: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Text:
     """Paragraphs of plain text, separated by blank lines; a block whose lines start with "- " is a list."""
 
@@ -112,7 +131,7 @@ class Decisions:
     note: str = ""
 
 
-Section = Text | Facts | Table | Figure | Gallery | PairGallery | Decisions
+Section = Chapter | Verdict | Text | Facts | Table | Figure | Gallery | PairGallery | Decisions
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,7 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters.update(data_uri=data_uri, position=_position)
+    chapters = any(isinstance(section, Chapter) for section in sections)
     entries = [
         _Entry(type(section).__name__, section, f"s{index}" if section.title else "")
         for index, section in enumerate(sections, start=1)
@@ -150,6 +170,8 @@ def write_report(
         title=title,
         subtitle=subtitle,
         entries=entries,
+        contents=[e for e in entries if e.anchor and (e.kind == "Chapter" or not chapters)],
+        heading="h3" if chapters else "h2",
         footer=footer or f"Written by vultus on {datetime.now(UTC):%d %B %Y, %H:%M} UTC.",
     )
     path = Path(path)
