@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vultus.cli import data, gallery, models
+from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
 from vultus.errors import VultusError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(models.app, name="models")
+app.command("evaluate")(evaluate)
 app.command("losses")(losses)
 
 _EXTRAS = {
@@ -90,37 +92,6 @@ def finetune(
     with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
         done = finetune_run(data, source, run=run, recipe=recipe, overrides=overrides or (), models_dir=models_dir)
     show_finetuned(done, source)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
-    dataset: Annotated[Path, typer.Argument(help="DATA or DATA/SPLIT.")],
-    pairs: Annotated[Path | None, typer.Option(help="LFW pairs file or CSV: accuracy over its folds.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html and figures.json.")] = None,
-    max_per_identity: Annotated[int | None, typer.Option(help="Only the first images of each identity.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Write thresholds by error rate here (JSON).")] = None,
-    source: Annotated[str | None, typer.Option(help="The data in words, kept in the calibration.")] = None,
-    models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
-    against: Annotated[str | None, typer.Option(help="An earlier recogniser whose gallery must stay usable.")] = None,
-) -> None:
-    """Measure a recogniser: TAR at FAR with intervals, AUC, EER, thresholds."""
-    from vultus.cli.figures import show_evaluation
-    from vultus.workflows import evaluate as run_evaluation
-
-    show_evaluation(
-        run_evaluation(
-            model,
-            dataset,
-            pairs=pairs,
-            out=out,
-            max_per_identity=max_per_identity,
-            calibration=calibration,
-            source=source,
-            models_dir=models_dir,
-            against=against,
-        )
-    )
 
 
 @app.command()
