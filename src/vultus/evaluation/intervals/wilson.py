@@ -15,25 +15,30 @@ With 10 observed errors a 95 % Wilson interval still spans about a factor of thr
 """
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """The Wilson score interval (low, high), both in [0, 1], of a proportion of `successes` among `trials`.
 
     It stays inside [0, 1] and keeps a width at 0 and at 1 (0 of 10 gives [0, 0.278]). No trials: (0, 1).
 
     It assumes independent trials. Comparisons share images and identities, so over all pairs of a set it is too
-    narrow; a later version is identity-aware. (E. B. Wilson, JASA 22, 1927.)
+    narrow: `mated_rate` and `non_mated_rate` put the effective number of trials in. (E. B. Wilson, JASA 22, 1927.)
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must lie in 0..{trials}, not {successes}")
+    return wilson_at(successes / trials if trials else 0.0, trials, confidence)
+
+
+def wilson_at(rate: float, trials: float, confidence: float = 0.95) -> Interval:
+    """The Wilson interval around `rate` for a number of independent trials that need not be whole."""
     if trials == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    rate = successes / trials
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z * sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
+    # Rounding may put an end a hair inside the rate.
+    low = 0.0 if rate == 0 else min(rate, max(0.0, centre - half))
+    high = 1.0 if rate == 1 else max(rate, min(1.0, centre + half))
     return low, high
 
 
