@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,14 @@ import numpy as np
 
 from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
-from vultus.evaluation import Pairs, calibrate, kfold_accuracy, parse_pairs, verify_all_pairs, verify_cross
+from vultus.evaluation import calibrate, verify_all_pairs, verify_cross
 from vultus.files import save_atomically
 from vultus.workflows.embedder import Embedder, open_embedder
+from vultus.workflows.pairs import evaluate_pairs
 from vultus.workflows.results import Against, Evaluation, PairsEvaluation
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
-
-
-MISSING = 0.02
-"""Share of pairs whose images may be missing (no face was found in them); they count as "different"."""
 
 
 def evaluate(
@@ -57,7 +53,7 @@ def evaluate(
         given["--against"] = against
         if idle := [name for name, value in given.items() if value is not None]:
             raise VultusError(f"{idle[0]} has no effect with --pairs; leave one of them out")
-        return _on_pairs(embedder, data, Path(pairs))
+        return evaluate_pairs(embedder, data, Path(pairs), notes=_notes(embedder, data))
     if source is not None and calibration is None:
         raise VultusError("--source has no effect without --calibration; leave it out")
     for path in (out, Path(calibration).parent if calibration else None):
@@ -144,41 +140,3 @@ def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
         if validated:
             notes.append(f"The checkpoint was chosen on {validated} of the identities: figures a little too good.")
     return tuple(notes)
-
-
-def _on_pairs(embedder: Embedder, data: FaceDataset, path: Path) -> PairsEvaluation:
-    pairs = parse_pairs(path)
-    first, second = _rows_of(pairs, data)
-    missing = (first < 0) | (second < 0)
-    if missing.mean() > MISSING:
-        raise VultusError(
-            f"{missing.sum():,} of the {len(pairs):,} pairs of {path} name an image that is not in {data.title}; "
-            "give the whole dataset, or the pairs file of this data"
-        )
-    used = np.unique(np.concatenate([first[~missing], second[~missing]]))
-    embeddings = embedder.dataset(data.subset(used))
-    place = np.full(len(data), -1)
-    place[used] = np.arange(len(used))
-    scores = np.full(len(pairs), -np.inf)
-    left, right = embeddings[place[first[~missing]]], embeddings[place[second[~missing]]]
-    scores[~missing] = np.einsum("nd,nd->n", left, right)
-    result = kfold_accuracy(scores, pairs.same, pairs.folds)
-    return PairsEvaluation(embedder.name, data.title, result, int(missing.sum()), _notes(embedder, data))
-
-
-def _rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the view of each pair's two images, -1 where an image is not there."""
-    if pairs.paths:
-        by_source = {Path(source).as_posix(): row for row, source in enumerate(data.sources)}
-        rows = [[by_source.get(Path(p).as_posix(), -1) for p in pair] for pair in pairs.paths]
-    else:
-        by_number: dict[tuple[str, int], int] = {}
-        for row, source in enumerate(data.sources):
-            if digits := re.search(r"(\d+)$", Path(source).stem):
-                by_number[data.identities[data.labels[row]], int(digits[1])] = row
-        rows = [
-            [by_number.get((name, number), -1) for name, number in zip(names, numbers, strict=True)]
-            for names, numbers in zip(pairs.names, pairs.numbers, strict=True)
-        ]
-    table = np.asarray(rows, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
