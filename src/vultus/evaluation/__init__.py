@@ -6,7 +6,14 @@ from vultus.evaluation.intervals import wilson
 from vultus.evaluation.protocols.cross import verify_cross
 from vultus.evaluation.protocols.kfold import KFold, kfold_accuracy
 from vultus.evaluation.protocols.pair_lists import Pairs, parse_lfw_pairs, parse_pairs, parse_pairs_csv
-from vultus.evaluation.protocols.verification import FARS, OperatingPoint, Verification, verify_all_pairs, verify_scores
+from vultus.evaluation.protocols.verification import (
+    FARS,
+    OperatingPoint,
+    Verification,
+    verify,
+    verify_all_pairs,
+    verify_scores,
+)
 from vultus.evaluation.report import (
     Decision,
     Decisions,
@@ -54,6 +61,7 @@ __all__ = [
     "parse_pairs_csv",
     "percent",
     "verification_sections",
+    "verify",
     "verify_all_pairs",
     "verify_cross",
     "verify_scores",

@@ -72,7 +72,8 @@ def score_histogram(
 
 
 def roc(verifications: Verification | Mapping[str, Verification], *, title: str = "") -> bytes:
-    """TAR over FAR on a log axis; several recognisers by name. Dots: operating points with their 95 % intervals.
+    """TAR over FAR on a log axis; several recognisers by name. Dots: operating points with their 95 % intervals; the
+    band (for up to three recognisers): 95 % intervals of TAR at each threshold.
 
     Where fewer than 10 false matches stand behind a curve it is drawn thin and pale: no figure should be read there.
     """
@@ -111,6 +112,11 @@ def _curves(axes: Axes, verifications: Verification | Mapping[str, Verification]
         far, rate = v.curve_far[known], rate[known]
         firm = far * v.non_mated >= MINIMUM_ERRORS
         label = f"{name}   EER {v.eer:.2%}" if name else None
+        low, high = v.curve_tar_interval[known].T
+        if complement:
+            low, high = 1 - high, 1 - low
+        if len(named) <= 3:  # more bands than that hide one another
+            axes.fill_between(far, np.maximum(low, 1e-9), high, color=colour, alpha=0.16, lw=0)
         axes.plot(far, rate, color=colour, lw=1, alpha=0.4, ls=style)
         axes.plot(far[firm], rate[firm], color=colour, lw=2, ls=style, label=label)
         for point in v.points:

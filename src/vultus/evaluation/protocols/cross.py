@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.protocols.verification import FARS, Verification, summarise
+from vultus.evaluation.protocols.verification import FARS, Verification, verify
 from vultus.evaluation.scores import BINS, TAIL, PairScores, check_embeddings
 from vultus.evaluation.scores.largest import Largest
 from vultus.evaluation.scores.pairs import bins
@@ -53,4 +53,4 @@ def verify_cross(
             largest.add(strangers)
             count += strangers.size
     found = PairScores(np.sort(np.concatenate(mated)), 0, count, largest.sorted(), histogram)
-    return summarise(found, fars, images=len(labels), identities=len(np.unique(labels)))
+    return verify(found, fars, images=len(labels), identities=len(np.unique(labels)))

@@ -13,8 +13,18 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.intervals import Interval, allowed_errors, is_supported, needed_comparisons, wilson
-from vultus.evaluation.scores import BIN, TAIL, PairScores, ScoredPair, all_pairs, explicit_scores
+from vultus.evaluation.intervals import (
+    IdentityBootstrap,
+    Interval,
+    Rate,
+    allowed_errors,
+    is_supported,
+    needed_comparisons,
+    percentile_interval,
+)
+from vultus.evaluation.protocols.curves import area, curve, equal_error, histograms, tar_band
+from vultus.evaluation.protocols.rates import fmr_at, fnmr_at
+from vultus.evaluation.scores import TAIL, PairScores, ScoredPair, all_pairs, explicit_scores
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -25,20 +35,54 @@ class OperatingPoint:
 
     far: float
     """The FAR asked for."""
-    threshold: float | None
+    threshold: float | None = None
     """The smallest threshold whose FAR on this data does not exceed `far`."""
-    far_measured: float | None
-    far_interval: Interval | None
-    tar: float | None
-    tar_interval: Interval | None
-    false_matches: int | None
+    fmr: Rate | None = None
+    """Non-mated comparisons at or above the threshold: the FAR as measured."""
+    fnmr: Rate | None = None
+    """Mated comparisons below the threshold; TAR = 1 - FNMR."""
+    tar_bootstrap: Interval | None = None
+    """95 % interval of TAR at `far` when identities are resampled and the threshold is chosen anew each time."""
     needs: int | None = None
     """How many non-mated comparisons `far` would need: ceil(10 / far)."""
+    needs_identities: int | None = None
+    """About how many identities that is, with as many images each as here."""
+
+    @property
+    def false_matches(self) -> int | None:
+        return None if self.fmr is None else self.fmr.errors
+
+    @property
+    def far_measured(self) -> float | None:
+        return None if self.fmr is None else self.fmr.value
+
+    @property
+    def far_interval(self) -> Interval | None:
+        return None if self.fmr is None else self.fmr.interval
+
+    @property
+    def tar(self) -> float | None:
+        return None if self.fnmr is None else 1 - self.fnmr.value
+
+    @property
+    def tar_interval(self) -> Interval | None:
+        """95 %, as wide as the wider bound of two: Wilson's at this threshold, and the bootstrap that moves it."""
+        if self.fnmr is None:
+            return None
+        low, high = 1 - self.fnmr.interval[1], 1 - self.fnmr.interval[0]
+        if self.tar_bootstrap is not None:
+            low, high = min(low, self.tar_bootstrap[0]), max(high, self.tar_bootstrap[1])
+        return low, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the derived ones too."""
+        derived = ("false_matches", "far_measured", "far_interval", "tar", "tar_interval")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """Figures of one set of comparisons. Intervals are 95 % Wilson intervals (see `intervals.wilson`)."""
+    """Figures of one set of comparisons. Intervals are 95 %, and respect shared identities where those are known."""
 
     images: int
     identities: int
@@ -62,6 +106,10 @@ class Verification:
     """(P,) ascending thresholds of the ROC and DET; curve_far and curve_tar are exact at each of them."""
     curve_far: np.ndarray
     curve_tar: np.ndarray
+    curve_tar_interval: np.ndarray
+    """(P, 2) 95 % intervals of curve_tar, each at its threshold."""
+    by_identity: bool = False
+    """Whether intervals respect shared identities; False where these are unknown: then they are too narrow."""
     hardest_mated: tuple[ScoredPair, ...] = ()
     hardest_non_mated: tuple[ScoredPair, ...] = ()
 
@@ -75,7 +123,7 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        plain["points"] = [asdict(point) for point in self.points]
+        plain["points"] = [point.to_dict() for point in self.points]
         for name in ("hardest_mated", "hardest_non_mated"):
             plain[name] = [pair._asdict() for pair in plain[name]]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
@@ -89,6 +137,7 @@ def verify_all_pairs(
     mated_failures: int = 0,
     block: int = 2048,
     tail: int = TAIL,
+    bootstrap: int = 0,
 ) -> Verification:
     """Compare every image with every other one: embeddings (N, D) float32 unit rows, labels (N,) integers.
 
@@ -98,7 +147,7 @@ def verify_all_pairs(
     Raises VultusError for bad embeddings, a single identity, or no identity with two images.
     """
     scores = all_pairs(embeddings, labels, mated_failures=mated_failures, block=block, tail=tail)
-    return summarise(scores, fars, images=len(labels), identities=len(np.unique(labels)))
+    return verify(scores, fars, images=len(labels), identities=len(np.unique(labels)), bootstrap=bootstrap)
 
 
 def verify_scores(
@@ -114,28 +163,18 @@ def verify_scores(
 
     See `scores.explicit_scores`. Everything is exact. The hardest pairs stay empty: there are no indices.
     """
-    return summarise(explicit_scores(mated, non_mated, mated_failures=mated_failures), fars, images, identities)
+    scores = explicit_scores(mated, non_mated, mated_failures=mated_failures)
+    return verify(scores, fars, images=images, identities=identities)
 
 
-def operating_point(scores: PairScores, far: float) -> OperatingPoint:
+def operating_point(scores: PairScores, far: float, tar_bootstrap: Interval | None = None) -> OperatingPoint:
     """Threshold and rates at `far`, withheld where far x non-mated comparisons < 10."""
     if not 0 < far <= 1:
         raise ValueError(f"a false accept rate lies in (0, 1], not {far}")
     if not is_supported(far, scores.non_mated):
-        return OperatingPoint(far, None, None, None, None, None, None, needs=needed_comparisons(far))
+        return OperatingPoint(far, needs=needed_comparisons(far))
     threshold = scores.threshold(allowed_errors(far, scores.non_mated))
-    false_matches = scores.false_matches(threshold)
-    total = scores.mated_comparisons
-    matches = total - scores.false_non_matches(threshold)
-    return OperatingPoint(
-        far=far,
-        threshold=threshold,
-        far_measured=false_matches / scores.non_mated,
-        far_interval=wilson(false_matches, scores.non_mated),
-        tar=matches / total,
-        tar_interval=wilson(matches, total),
-        false_matches=false_matches,
-    )
+    return OperatingPoint(far, threshold, fmr_at(scores, threshold), fnmr_at(scores, threshold), tar_bootstrap)
 
 
 def require_comparisons(scores: PairScores, identities: int) -> None:
@@ -147,12 +186,19 @@ def require_comparisons(scores: PairScores, identities: int) -> None:
         raise VultusError("no identity has two images: nothing shows that a person is recognised again; add images")
 
 
-def summarise(scores: PairScores, fars: Sequence[float], images: int, identities: int) -> Verification:
+def verify(
+    scores: PairScores, fars: Sequence[float] = FARS, *, images: int = 0, identities: int = 0, bootstrap: int = 0
+) -> Verification:
+    """The figures of `scores`; `bootstrap`: resamples of the identities for the intervals of TAR at each FAR."""
     require_comparisons(scores, identities)
-    auc, auc_error = _auc(scores)
-    eer, eer_threshold = _eer(scores)
-    edges, mated, non_mated = _histogram(scores)
-    threshold, far, tar = _curve(scores)
+    auc, auc_error = area(scores)
+    eer, eer_threshold = equal_error(scores)
+    edges, mated, non_mated = histograms(scores)
+    threshold, far, tar = curve(scores)
+    resamples = [None] * len(fars)
+    if bootstrap and scores.comparisons is not None:
+        drawn = IdentityBootstrap(scores.comparisons, replicates=bootstrap)
+        resamples = [_tar_interval(drawn, scores, rate) for rate in fars]
     return Verification(
         images=images,
         identities=identities,
@@ -163,81 +209,23 @@ def summarise(scores: PairScores, fars: Sequence[float], images: int, identities
         auc_error=auc_error,
         eer=eer,
         eer_threshold=eer_threshold,
-        points=tuple(operating_point(scores, far) for far in fars),
+        points=tuple(operating_point(scores, rate, drawn) for rate, drawn in zip(fars, resamples, strict=True)),
         histogram_edges=edges,
         histogram_mated=mated,
         histogram_non_mated=non_mated,
         curve_threshold=threshold,
         curve_far=far,
         curve_tar=tar,
+        curve_tar_interval=tar_band(scores, threshold),
+        by_identity=scores.comparisons is not None,
         hardest_mated=scores.hardest_mated,
         hardest_non_mated=scores.hardest_non_mated,
     )
 
 
-def _auc(scores: PairScores) -> tuple[float, float]:
-    """(AUC, bound of its error). With the histogram, a mated and a non-mated score of one bin count half."""
-    pairs = scores.mated_comparisons * scores.non_mated
-    if scores.is_complete:
-        below = np.searchsorted(scores.tail, scores.mated, side="left").sum(dtype=np.int64)
-        not_above = np.searchsorted(scores.tail, scores.mated, side="right").sum(dtype=np.int64)
-        return float(int(below) + int(not_above)) / (2 * pairs), 0.0
-    mated = np.histogram(scores.mated, np.append(-1 + BIN * np.arange(len(scores.histogram)), np.inf))[0]
-    below = np.cumsum(scores.histogram) - scores.histogram
-    wins = float(np.dot(mated.astype(np.float64), below))
-    ties = float(np.dot(mated.astype(np.float64), scores.histogram))
-    return (wins + ties / 2) / pairs, ties / 2 / pairs
-
-
-def _eer(scores: PairScores) -> tuple[float, float]:
-    """(EER, threshold): bisection on FNMR - FAR, which only grows with the threshold."""
-
-    def rates(threshold: float) -> tuple[float, float, float]:
-        at = scores.snap(float(np.float32(threshold)))
-        far = scores.false_matches(at) / scores.non_mated
-        return far, scores.false_non_matches(at) / scores.mated_comparisons, at
-
-    ends = [scores.tail[0], scores.tail[-1], *scores.mated[[0, -1]]] if len(scores.mated) else [-1.0, 1.0]
-    low, high = (float(min(-1.0, *ends)), float(np.nextafter(np.float32(max(1.0, *ends)), np.float32(np.inf))))
-    for _ in range(64):
-        middle = (low + high) / 2
-        far, fnmr, _at = rates(middle)
-        low, high = (middle, high) if fnmr < far else (low, middle)
-    candidates = [rates(low), rates(high)]
-    far, fnmr, at = min(candidates, key=lambda r: abs(r[0] - r[1]))
-    return (far + fnmr) / 2, at
-
-
-def _histogram(scores: PairScores, bins: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(edges (B + 1,), mated (B,), non-mated (B,)) over the range that occurs."""
-    if scores.is_complete:
-        everything = (scores.mated, scores.tail)
-        low = min(float(s[0]) for s in everything if len(s))
-        high = max(float(s[-1]) for s in everything if len(s))
-        edges = np.linspace(low, high if high > low else low + 1, bins + 1)
-        return (edges, np.histogram(scores.mated, edges)[0], np.histogram(scores.tail, edges)[0])
-    edges = np.linspace(-1, 1, 2 * bins + 1)  # 2^-8 wide: each holds 2^8 of the fine bins
-    non_mated = scores.histogram[:-1].reshape(2 * bins, -1).sum(axis=1)
-    non_mated[-1] += scores.histogram[-1]
-    mated = np.histogram(scores.mated, edges)[0]
-    used = np.flatnonzero(mated + non_mated)
-    first, last = int(used[0]), int(used[-1]) + 1
-    return edges[first : last + 1], mated[first:last], non_mated[first:last]
-
-
-def _curve(scores: PairScores, per_decade: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(thresholds, FAR, TAR), thresholds ascending: evenly spaced on the log axes of both error rates."""
-
-    def ranks(count: int) -> np.ndarray:
-        if count == 0:
-            return np.empty(0, np.int64)
-        spread = np.geomspace(1, count, 1 + int(np.ceil(per_decade * np.log10(count)))) if count > 1 else [1]
-        return np.unique(np.concatenate([[0], spread, np.linspace(0, count, 101)]).astype(np.int64))
-
-    thresholds = [scores.threshold(int(k)) for k in ranks(scores.non_mated)]
-    lost = ranks(len(scores.mated))
-    thresholds += [scores.snap(float(scores.mated[k])) for k in lost if k < len(scores.mated)]
-    chosen = np.unique(thresholds)
-    far = np.array([scores.false_matches(t) for t in chosen]) / scores.non_mated
-    tar = 1 - np.array([scores.false_non_matches(t) for t in chosen]) / scores.mated_comparisons
-    return chosen, far, tar
+def _tar_interval(drawn: IdentityBootstrap, scores: PairScores, far: float) -> Interval | None:
+    """None where the rate is withheld, or its threshold lies beyond the tail."""
+    if not is_supported(far, scores.non_mated):
+        return None
+    found = drawn.tar_at_far(scores, far)
+    return None if found is None else percentile_interval(found)
