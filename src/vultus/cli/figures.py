@@ -34,7 +34,7 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
         [
             f"{found.images:,} images of {found.identities:,} identities: {found.mated:,} mated and "
             f"{found.non_mated:,} non-mated pairs; AUC {found.auc:.5f}, EER {found.eer:.2%}",
-            "Intervals (Wilson) treat pairs as independent; pairs share people, so the truth is wider.",
+            intervals_note(found),
             *result.notes,
         ],
     )
@@ -55,12 +55,19 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
         typer.echo(f"report: {result.report}")
 
 
+def intervals_note(found: Verification) -> str:
+    if found.by_identity:
+        return "Intervals: the wider of Wilson's and of the bootstrap, both over people, not over pairs."
+    return "Whose images these are is unknown: intervals take pairs for independent and are too narrow."
+
+
 def point_rows(found: Verification) -> list[tuple[str, str, str, str, str]]:
     """A row an operating point; withheld ones say what they would need."""
     rows = []
     for point in found.points:
         if point.tar is None or point.tar_interval is None or point.threshold is None:
-            rows.append((f"{point.far:g}", "withheld", f"needs {point.needs:,} non-mated pairs", "", ""))
+            people = f", {point.needs_identities:,} people" if point.needs_identities else ""
+            rows.append((f"{point.far:g}", "withheld", f"needs {point.needs:,} pairs{people}", "", ""))
             continue
         low, high = point.tar_interval
         interval = f"{low:.2%} to {high:.2%}"

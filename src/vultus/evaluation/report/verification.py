@@ -27,15 +27,10 @@ def verification_sections(
         Text(summary(v), title=title),
         Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
         Table(
-            ["FAR", "threshold", "TAR", "95 % interval", "false matches"],
+            ["FAR", "threshold", "TAR", "Wilson", "bootstrap", "FAR, measured", "false matches"],
             [_row(point) for point in v.points],
             title="Operating points",
-            note=(
-                "FAR: share of comparisons of different people that match. TAR: share of those of the same person "
-                "that match. Each threshold is the smallest that keeps to its FAR on this data. A row is withheld "
-                "where fewer than 10 false matches are expected. Intervals are Wilson's; comparisons share images and "
-                "people, so the truth is wider."
-            ),
+            note=operating_note(v),
         ),
         Figure(
             figures.score_histogram(v),
@@ -120,12 +115,49 @@ def _eer_fact(v: Verification) -> tuple[str, str, str]:
     return percent(v.eer, 2), "equal error rate", f"at score {v.eer_threshold:.3f}"
 
 
+def operating_note(v: Verification) -> str:
+    """What the columns of the operating points mean, and how far they can be trusted."""
+    text = (
+        "FAR: share of comparisons of different people that match. TAR: share of those of the same person that match. "
+        "Each threshold is the smallest that keeps to its FAR on this data. "
+    )
+    if v.by_identity:
+        text += (
+            "Both 95 % intervals of TAR respect that comparisons share people (Fogliato et al. 2023): Wilson's holds "
+            "the threshold, with the effective number of comparisons; the bootstrap draws other people and chooses "
+            "the threshold anew. "
+        )
+    else:
+        text += (
+            "Whose images these are is not known, so the intervals take comparisons for independent: they are too "
+            "narrow. "
+        )
+    return text + (
+        "A row is withheld where fewer than 10 false matches are expected; with fewer than 30 (marked *) the FAR "
+        "itself is known to no better than about 30 % (rule of 30, Doddington)."
+    )
+
+
 def _row(point: OperatingPoint) -> list[Cell]:
     far = figures.rate_text(point.far)
-    if point.tar is None:
-        return [far, None, f"not enough pairs: needs {point.needs:,}", None, None]
-    between = _between(point.tar_interval, 2)
-    return [far, f"{point.threshold:.4f}", percent(point.tar, 2), between, f"{point.false_matches:,}"]
+    if point.tar is None or point.fnmr is None or point.false_matches is None:
+        people = f", about {point.needs_identities:,} people" if point.needs_identities else ""
+        return [far, None, f"needs {point.needs:,} pairs{people}", None, None, None, None]
+    low, high = point.fnmr.interval
+    return [
+        far,
+        f"{point.threshold:.4f}",
+        percent(point.tar, 2),
+        _between((1 - high, 1 - low), 2),
+        _between(point.tar_bootstrap, 2) if point.tar_bootstrap else None,
+        _scientific(point.far_interval),
+        f"{point.false_matches:,}{'*' * (point.false_matches < 30)}",
+    ]
+
+
+def _scientific(interval: Interval | None) -> str:
+    low, high = interval or (0.0, 1.0)
+    return f"{low:.2g} to {high:.2g}"
 
 
 def _pair(pair: ScoredPair, crops_of: Callable[[int], bytes | None] | None, names: Callable[[int], str] | None) -> Pair:
