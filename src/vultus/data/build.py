@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from vultus.data.dataset import encode_crop
+from vultus.data.failures import NO_FACE, SKIPPED
 from vultus.data.processes import in_processes
 from vultus.data.write import CropWriter
 from vultus.errors import ImageError, VultusError
@@ -84,8 +85,10 @@ def build_dataset(
         len(pieces), (112, 112), {"from": Path(photographs).name, "photographs": len(listing), **settings}
     )
     if skipped:
-        with (Path(out) / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("path", "reason"), *skipped])
+        whose = {os.path.relpath(path, origin): identity for path, identity in listing}
+        with (Path(out) / SKIPPED).open("w", newline="", encoding="utf-8") as file:
+            lines = [(path, whose.get(path, ""), reason) for path, reason in skipped]
+            csv.writer(file).writerows([("path", "identity", "reason"), *lines])
     return BuildReport(info, len(listing), skipped)
 
 
@@ -142,7 +145,7 @@ def _cut_piece(
             skipped.append((source, str(error).replace(str(path), "").strip(" :")))
             continue
         if not found:
-            skipped.append((source, "no face found"))
+            skipped.append((source, NO_FACE))
         for crop, box, landmarks, score in found:
             rows.append(
                 {
