@@ -1,4 +1,4 @@
-"""Pair lists and k-fold accuracy."""
+"""k-fold accuracy."""
 
 from __future__ import annotations
 
@@ -6,65 +6,8 @@ import numpy as np
 import pytest
 
 from vultus.errors import VultusError
-from vultus.evaluation import kfold_accuracy, parse_lfw_pairs, parse_pairs
+from vultus.evaluation import kfold_accuracy
 from vultus.evaluation.protocols.kfold import best_threshold
-
-LIST = "2\t1\nann\t1\t4\nann\t1\tbob\t2\ncid\t3\t5\ncid\t3\tdot\t1\n"
-
-
-def test_an_lfw_list(tmp_path):
-    path = tmp_path / "pairs.txt"
-    path.write_text(LIST)
-    pairs = parse_lfw_pairs(path)
-    assert pairs.folds.tolist() == [0, 0, 1, 1]
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.names == (("ann", "ann"), ("ann", "bob"), ("cid", "cid"), ("cid", "dot"))
-    assert pairs.numbers == ((1, 4), (1, 2), (3, 5), (3, 1))
-    assert len(pairs) == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (LIST.replace("cid\t3\t5", "cid\t3"), "line 4: expected \"name a b\", found 'cid\\\\t3'"),
-        (LIST.replace("bob\t2", "bob\tx"), 'line 3: expected "name1 a name2 b"'),
-        (LIST.replace("ann\t1\t4", "ann\t1\tbob\t4"), "line 2"),
-        (LIST.replace("2\t1\n", "", 1), "line 1: expected the header"),
-        (LIST.replace("2\t1", "3\t1", 1), "promises 3 x 2 x 1 = 6 pairs, the file holds 4"),
-        ("", "line 1"),
-    ],
-)
-def test_a_malformed_list_is_named_with_its_line(tmp_path, text, message):
-    path = tmp_path / "pairs.txt"
-    path.write_text(text)
-    with pytest.raises(VultusError, match=message) as error:
-        parse_pairs(path)
-    assert str(path) in str(error.value)
-
-
-def test_a_missing_or_binary_list(tmp_path):
-    with pytest.raises(VultusError, match="cannot read the pairs file"):
-        parse_pairs(tmp_path / "none.txt")
-    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(VultusError, match="not a text file"):
-        parse_pairs(tmp_path / "b.txt")
-
-
-def test_csv_lists(tmp_path):
-    path = tmp_path / "pairs.csv"
-    path.write_text('a.jpg,b.jpg,same\n"x, y.jpg",b.jpg,1\na.jpg,c.jpg,False\na.jpg,d.jpg,yes\nc.jpg,d.jpg,0\n')
-    pairs = parse_pairs(path)
-    assert pairs.paths[0] == ("x, y.jpg", "b.jpg")
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.folds.tolist() == [0, 0, 1, 1]  # each fold gets both kinds
-    path.write_text("fold,a,b,same\n4,a.jpg,b.jpg,1\n9,a.jpg,c.jpg,0\n")
-    assert parse_pairs(path).folds.tolist() == [0, 1]
-    path.write_text("a.jpg,b.jpg,1\na.jpg,b.jpg,perhaps\n")
-    with pytest.raises(VultusError, match="line 2"):
-        parse_pairs(path)
-    path.write_text("")
-    with pytest.raises(VultusError, match="no pairs"):
-        parse_pairs(path)
 
 
 def test_each_fold_is_judged_by_a_threshold_from_the_others():

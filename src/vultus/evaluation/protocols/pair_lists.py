@@ -1,4 +1,4 @@
-"""Lists of pairs: LFW's files and a CSV."""
+"""Lists of pairs: LFW's format (XQLFW's too) and a CSV; `official_lists` reads CFP's, CALFW's and CPLFW's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Pairs:
     """P pairs of images in protocol order.
 
     An image is named by its identity and its number there (`names`, `numbers`: the LFW format) or by its path
-    (`paths`: the CSV format); the other fields are empty.
+    (`paths`); `names` also stands beside paths that say whose they are. What a list does not say is empty.
     """
 
     folds: np.ndarray
@@ -30,24 +30,47 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.same)
 
+    @property
+    def identities(self) -> np.ndarray | None:
+        """(P, 2) int64 codes of whose images they are; None where the list does not say."""
+        if not self.names:
+            return None
+        return np.unique(np.array(self.names), return_inverse=True)[1].reshape(-1, 2).astype(np.int64)
+
 
 def parse_pairs(path: str | Path, folds: int = 10) -> Pairs:
-    """Read an LFW pairs file, or a CSV (by its suffix `.csv`), whose pairs without a fold are dealt into `folds`."""
-    return parse_pairs_csv(path, folds) if Path(path).suffix.lower() == ".csv" else parse_lfw_pairs(path)
+    """Read a published list of pairs, told by what is there.
+
+    * a CSV (suffix `.csv`), whose pairs without a fold are dealt into `folds` (`parse_pairs_csv`);
+    * a folder `Split/FF` or `Split/FP` of CFP's Protocol (`official_lists.parse_cfp`);
+    * "image label" lines, two a pair, as CALFW and CPLFW have them (`official_lists.parse_two_lines`);
+    * otherwise LFW's format (`parse_lfw_pairs`).
+    """
+    from vultus.evaluation.protocols.official_lists import is_two_lines, parse_cfp, parse_two_lines
+
+    path = Path(path)
+    if path.is_dir():
+        return parse_cfp(path)
+    if path.suffix.lower() == ".csv":
+        return parse_pairs_csv(path, folds)
+    text = read_list(path)
+    return parse_two_lines(path, folds) if is_two_lines(text) else parse_lfw_pairs(path)
 
 
 def parse_lfw_pairs(path: str | Path) -> Pairs:
     """Read LFW's `pairs.txt`: a header "folds<TAB>n", then for each fold n mated and n non-mated lines.
 
     Mated lines read "name a b", non-mated ones "name1 a name2 b". Fields are separated by tabs or blanks. A header
-    "n" alone (LFW's View 1) means one fold. Raises VultusError naming file and line.
+    "n" alone (LFW's View 1) means one fold. XQLFW's list has this format too. Raises VultusError naming file and line.
     """
-    lines = _read(path).splitlines()
+    lines = read_list(path).splitlines()
     header = lines[0].split() if lines else []
     if len(header) not in (1, 2) or not all(field.isdigit() and int(field) > 0 for field in header):
-        raise VultusError(f'{path}, line 1: expected the header "folds<TAB>pairs", found {_show(lines[:1])}')
+        raise VultusError(f'{path}, line 1: expected the header "folds<TAB>pairs", found {show(lines[:1])}')
     k, each = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     body = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    if len(header) == 1 and body and len(body[-1][1]) == 2 and body[-1][1][1].isdigit():
+        raise VultusError(f"{path} lists people, not pairs; give the pairs.txt that belongs to it")
     if len(body) != 2 * k * each:
         raise VultusError(
             f"{path}: the header promises {k} x 2 x {each} = {2 * k * each} pairs, the file holds {len(body)}; "
@@ -58,7 +81,7 @@ def parse_lfw_pairs(path: str | Path) -> Pairs:
         mated = index // each % 2 == 0
         form = "name a b" if mated else "name1 a name2 b"
         if len(words) != (3 if mated else 4) or not (words[1].isdigit() and words[-1].isdigit()):
-            raise VultusError(f'{path}, line {number}: expected "{form}", found {_show(lines[number - 1 : number])}')
+            raise VultusError(f'{path}, line {number}: expected "{form}", found {show(lines[number - 1 : number])}')
         names.append((words[0], words[0] if mated else words[2]))
         numbers.append((int(words[1]), int(words[-1])))
         same.append(mated)
@@ -77,17 +100,17 @@ def parse_pairs_csv(path: str | Path, folds: int = 10) -> Pairs:
     words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     paths, same, given = [], [], []
     width = 0
-    for number, row in enumerate(csv.reader(_read(path).splitlines()), start=1):
+    for number, row in enumerate(csv.reader(read_list(path).splitlines()), start=1):
         row = [field.strip() for field in row]
         if not any(row) or (number == 1 and row[-1].lower() == "same"):
             continue
         width = width or len(row)
         form = "fold,path,path,same" if width == 4 else "path,path,same"
         if len(row) not in (3, 4) or len(row) != width or row[-1].lower() not in words or not all(row):
-            raise VultusError(f'{path}, line {number}: expected "{form}", found {_show([",".join(row)])}')
+            raise VultusError(f'{path}, line {number}: expected "{form}", found {show([",".join(row)])}')
         if width == 4:
             if not row[0].isdigit():
-                raise VultusError(f"{path}, line {number}: expected a fold number, found {_show(row[:1])}")
+                raise VultusError(f"{path}, line {number}: expected a fold number, found {show(row[:1])}")
             given.append(int(row[0]))
         paths.append((row[-3], row[-2]))
         same.append(words[row[-1].lower()])
@@ -102,7 +125,8 @@ def parse_pairs_csv(path: str | Path, folds: int = 10) -> Pairs:
     return Pairs(folds=fold.astype(np.int64), same=is_same, paths=tuple(paths))
 
 
-def _read(path: str | Path) -> str:
+def read_list(path: str | Path) -> str:
+    """The text of a list, or a VultusError that says why it cannot be had."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -111,5 +135,6 @@ def _read(path: str | Path) -> str:
         raise VultusError(f"{path} is not a text file in UTF-8: give a pairs.txt or a CSV of path,path,same") from None
 
 
-def _show(lines: list[str]) -> str:
+def show(lines: list[str]) -> str:
+    """The first of the lines, for an error message."""
     return repr(lines[0][:60]) if lines else "nothing"
