@@ -7,7 +7,9 @@ import pytest
 
 from vultus.errors import VultusError
 from vultus.evaluation import kfold_accuracy
-from vultus.evaluation.protocols.kfold import best_threshold
+from vultus.evaluation.comparisons import Listed
+from vultus.evaluation.protocols.kfold import best_threshold, error_rate
+from vultus.evaluation.protocols.listed import joined, listed_scores, verify_list
 
 
 def test_each_fold_is_judged_by_a_threshold_from_the_others():
@@ -46,3 +48,74 @@ def test_one_fold_or_a_nan_is_an_error():
         kfold_accuracy(np.ones(2), np.array([True, False]), np.zeros(2))
     with pytest.raises(VultusError, match="pair 1 is NaN"):
         kfold_accuracy(np.array([0, np.nan]), np.array([True, False]), np.arange(2))
+
+
+def test_people_in_two_folds_are_counted():
+    scores, same = np.array([0.9, 0.1, 0.9, 0.1]), np.array([True, False, True, False])
+    identities = np.array([[0, 0], [0, 1], [2, 2], [2, 1]])  # person 1 is in both folds
+    found = kfold_accuracy(scores, same, np.array([0, 0, 1, 1]), identities)
+    assert found.shared == 1 and found.by_identity
+    assert kfold_accuracy(scores, same, np.array([0, 0, 1, 1])).shared is None
+
+
+def test_wrong_decisions_about_one_person_count_less_than_about_many():
+    """Worked out on paper: 8 pairs, 2 wrong, p = 1/4, residuals 3/4 and -1/4.
+
+    A: wrong are two of person 0's four mated pairs; persons 1..4 have one right pair each.
+       R_0 = 2 * 3/4 - 2 * 1/4 = 1, the others -1/4: Var = (1 + 4/16) / 64 = 1.25/64;
+       n* = (3/16) / (1.25/64) = 9.6, more than the 8 there are: 8.
+    B: person 0 has four mated pairs, all wrong, out of 8: p = 1/2, R_0 = 2, four others -1/2: Var = 5/64, n* = 3.2.
+    """
+    people = np.array([0, 0, 0, 0, 1, 2, 3, 4])
+    identities, same = np.stack([people, people], axis=1), np.ones(8, bool)
+    a = error_rate(np.arange(8) < 2, same, identities)
+    b = error_rate(np.arange(8) < 4, same, identities)
+    assert a.effective == 8 and b.effective == pytest.approx(3.2)
+    # No error: as if a person's pairs went wrong together, 64 / (16 + 4) = 3.2 pairs.
+    assert error_rate(np.zeros(8, bool), same, identities).effective == pytest.approx(3.2)
+
+
+def test_a_non_mated_pair_counts_for_both_people():
+    """Three pairs 0-1, 0-2, 3-4, the first two wrong: p = 2/3, residuals 1/3, 1/3, -2/3.
+
+    R = 2/3, 1/3, 1/3, -2/3, -2/3: sum of squares 4/9 + 1/9 + 1/9 + 4/9 + 4/9 = 14/9; pairs 1/9 + 1/9 + 4/9 = 6/9.
+    Var = (8/9) / 9 = 8/81; n* = (2/9) / (8/81) = 2.25.
+    """
+    identities = np.array([[0, 1], [2, 0], [3, 4]])
+    found = error_rate(np.array([True, True, False]), np.zeros(3, bool), identities)
+    assert found.effective == pytest.approx(2.25) and found.errors == 2
+
+
+def test_a_list_of_scores_knows_whose_they_are():
+    scores = np.array([0.9, -np.inf, 0.2, 0.7, -np.inf, 0.1])
+    same = np.array([True, True, True, False, False, False])
+    identities = np.array([[0, 0], [1, 1], [2, 2], [0, 1], [1, 2], [2, 0]])
+    found = listed_scores(scores, same, identities)
+    assert found.mated.tolist() == pytest.approx([0.2, 0.9]) and found.mated_identity.tolist() == [2, 0]
+    assert found.mated_failures == 1 and found.failures.tolist() == [0, 1, 0]
+    assert found.tail.tolist() == pytest.approx([0.1, 0.7]) and found.tail_identities.tolist() == [[2, 0], [0, 1]]
+    assert found.non_mated == 2 and isinstance(found.comparisons, Listed)  # a missing face rejected nobody
+    assert found.comparisons.mated.tolist() == [1, 1, 1] and found.comparisons.non_mated.tolist() == [2, 1, 1]
+    with pytest.raises(ValueError, match="equal in a row"):
+        listed_scores(scores, ~same, identities)
+    with pytest.raises(VultusError, match="score 0 is not a number"):
+        listed_scores(np.full(6, np.nan), same, identities)
+
+
+def test_a_list_without_non_mated_pairs_has_no_false_match_rate():
+    with pytest.raises(VultusError, match="nobody to tell apart"):
+        verify_list(np.ones(3), np.ones(3, bool))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_joined_directly_or_over_others_is_one_group(seed):
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 60, 40), rng.integers(0, 60, 40)
+    groups = [{i} for i in range(60)]
+    for a, b in zip(first, second, strict=True):  # the plainest way
+        one = next(g for g in groups if a in g) | next(g for g in groups if b in g)
+        groups = [g for g in groups if not g & one] + [one]
+    found = joined(60, first, second)
+    assert {frozenset(np.flatnonzero(found == g).tolist()) for g in range(found.max() + 1)} == set(
+        map(frozenset, groups)
+    )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.intervals import wilson
+from vultus.evaluation.comparisons import Listed, pair_key
+from vultus.evaluation.intervals import Rate, independent_rate
+from vultus.evaluation.intervals.wilson import wilson_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,22 +19,38 @@ class KFold:
     mean: float
     std: float
     """Standard deviation over the folds (ddof 0, as the field reports it). It is no confidence interval."""
-    interval: tuple[float, float]
-    """95 % Wilson interval over all pairs."""
+    error: Rate
+    """Wrong decisions among all pairs; its interval respects shared people where `by_identity`."""
     accuracies: np.ndarray
     """(k,), in ascending order of fold."""
     thresholds: np.ndarray
     """(k,), each chosen on the other folds."""
-    pairs: int
+    right: np.ndarray
+    """(P,) bool: the decision about each pair was right."""
+    by_identity: bool = False
+    shared: int | None = None
+    """Identities that occur in more than one fold: 0 where a threshold never saw the people it is judged on."""
+
+    @property
+    def pairs(self) -> int:
+        return len(self.right)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy over all pairs."""
+        return 1 - self.error.interval[1], 1 - self.error.interval[0]
 
     def __str__(self) -> str:
         return f"{self.mean:.2%} ± {self.std:.2%} over {len(self.accuracies)} folds, {self.pairs:,} pairs"
 
 
-def kfold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> KFold:
+def kfold_accuracy(
+    scores: np.ndarray, same: np.ndarray, folds: np.ndarray, identities: np.ndarray | None = None
+) -> KFold:
     """Accuracy over the folds, each with the threshold that is best on the other ones.
 
-    scores (P,) higher is more alike (-inf: no face was found, never a match), same (P,) bool, folds (P,) integers.
+    scores (P,) higher is more alike (-inf: no face was found, never a match), same (P,) bool, folds (P,) integers,
+    identities (P, 2) codes of whose images they are, where that is known (equal in a row exactly where `same`).
     Raises VultusError with fewer than two folds or a NaN score.
     """
     scores, same, folds = (np.asarray(scores, np.float64), np.asarray(same, bool), np.asarray(folds))
@@ -48,14 +66,52 @@ def kfold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> K
     thresholds = np.array([best_threshold(scores[rows], same[rows]) for rows in training])
     right = (scores >= thresholds[np.searchsorted(which, folds)]) == same
     accuracies = np.array([right[folds == fold].mean() for fold in which])
+    wrong = int((~right).sum())
     return KFold(
         mean=float(accuracies.mean()),
         std=float(accuracies.std()),
-        interval=wilson(int(right.sum()), len(right)),
+        error=independent_rate(wrong, len(right)) if identities is None else error_rate(~right, same, identities),
         accuracies=accuracies,
         thresholds=thresholds,
-        pairs=len(right),
+        right=right,
+        by_identity=identities is not None,
+        shared=None if identities is None else shared_identities(identities, folds),
     )
+
+
+def error_rate(wrong: np.ndarray, same: np.ndarray, identities: np.ndarray) -> Rate:
+    """Wrong decisions (P,) bool among mated and non-mated pairs together, with the interval of `intervals.dependence`.
+
+    Two pairs may depend on one another where they share a person. With the residual e_k = wrong_k - p of each pair,
+    R_i the sum over the pairs that identity i takes part in and R_ij over those of the identities i != j,
+    Var(p) = (sum_i R_i^2 - sum_{i<j} R_ij^2) / P^2. Without errors: as if all pairs of a person went wrong together.
+    """
+    identities = np.asarray(identities)
+    if identities.shape != (len(wrong), 2) or ((identities[:, 0] == identities[:, 1]) != same).any():
+        raise ValueError("identities must be (P, 2) codes, equal in a row exactly where `same` is true")
+    total, errors = len(wrong), int(wrong.sum())
+    people = int(identities.max(initial=-1)) + 1
+    spread = Listed(identities, people)
+    if errors in (0, total):
+        taken = (spread.mated + spread.non_mated).astype(np.float64)
+        effective = min(float(total), total**2 / float(taken @ taken))
+    else:
+        rate = errors / total
+        residual = wrong - rate
+        of_person = np.bincount(identities[:, 0], residual, minlength=people)
+        of_person += np.bincount(identities[~same, 1], residual[~same], minlength=people)
+        apart = np.unique(pair_key(identities[~same, 0], identities[~same, 1], people), return_inverse=True)[1]
+        of_pair = np.bincount(apart, residual[~same]) if len(apart) else np.zeros(1)
+        variance = float(of_person @ of_person - of_pair @ of_pair) / total**2
+        # Shared people do not make comparisons more informative than independent ones.
+        effective = min(float(total), rate * (1 - rate) / max(variance, 1e-300))
+    return Rate(errors, total, wilson_at(errors / total, effective), effective)
+
+
+def shared_identities(identities: np.ndarray, folds: np.ndarray) -> int:
+    """How many identities occur in more than one fold."""
+    seen = np.unique(np.stack([identities.ravel(), np.repeat(folds, 2)], axis=1), axis=0)
+    return int((np.bincount(seen[:, 0]) > 1).sum())
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:

@@ -1,0 +1,85 @@
+"""Scores of a list of comparisons, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from vultus.evaluation.comparisons import Comparisons, Listed
+from vultus.evaluation.protocols.verification import FARS, Verification, verify
+from vultus.evaluation.scores import BINS, TAIL, PairScores, explicit_scores
+from vultus.evaluation.scores.pairs import bins
+
+
+def verify_list(
+    scores: np.ndarray,
+    same: np.ndarray,
+    identities: np.ndarray | None = None,
+    fars: Sequence[float] = FARS,
+    *,
+    images: int = 0,
+    bootstrap: int = 0,
+) -> Verification:
+    """The figures of P comparisons: scores (P,) float, higher is more alike; same (P,) bool; identities (P, 2) codes.
+
+    -inf marks a comparison with an image or template that is not there: mated, it is a false non-match; non-mated, it
+    counts nowhere, since nobody was rejected. With identities, intervals respect shared people.
+    Raises VultusError for NaN, and where no mated or no non-mated comparison is left.
+    """
+    found = listed_scores(scores, same, identities)
+    people = 0 if identities is None else len(np.unique(identities))
+    return verify(found, fars, images=images, identities=people, bootstrap=bootstrap)
+
+
+def listed_scores(
+    scores: np.ndarray, same: np.ndarray, identities: np.ndarray | None = None, *, tail: int = TAIL
+) -> PairScores:
+    """`PairScores` of listed comparisons; see `verify_list`. The codes in `identities` are those of its fields."""
+    scores, same = np.asarray(scores, np.float32), np.asarray(same, bool)
+    if scores.ndim != 1 or same.shape != scores.shape:
+        raise ValueError(f"scores {scores.shape} and same {same.shape} must be (P,)")
+    if identities is None:
+        return explicit_scores(scores[same], scores[~same])
+    identities = np.asarray(identities)
+    if identities.shape != (len(scores), 2) or ((identities[:, 0] == identities[:, 1]) != same).any():
+        raise ValueError("identities must be (P, 2) codes, equal in a row exactly where `same` is true")
+    explicit_scores(scores[same], scores[~same][:0])  # refuses NaN and infinity by name
+    explicit_scores(scores[:0], scores[~same])
+    people = int(identities.max(initial=-1)) + 1
+    missing = np.isneginf(scores)
+    mated, non_mated = np.flatnonzero(same & ~missing), np.flatnonzero(~same & ~missing)
+    mated = mated[np.argsort(scores[mated], kind="stable")]
+    ascending = non_mated[np.argsort(scores[non_mated], kind="stable")][max(0, len(non_mated) - tail) :]
+    failures = np.bincount(identities[same & missing, 0], minlength=people)
+    return PairScores(
+        mated=scores[mated],
+        mated_failures=int(failures.sum()),
+        non_mated=len(non_mated),
+        tail=scores[ascending],
+        histogram=np.bincount(bins(np.clip(scores[non_mated], -1, 1)), minlength=BINS),
+        comparisons=cast(Comparisons, Listed(identities[same | ~missing], people)),
+        mated_identity=identities[mated, 0].astype(np.int32),
+        failures=failures,
+        tail_identities=identities[ascending].astype(np.int32),
+    )
+
+
+def joined(items: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(items,) int64: the group of each item 0..items-1 when first[k] and second[k] are of one group; from 0.
+
+    Whom a list calls one person, directly or over others, is one person: connected components, by the smallest index
+    that spreads along the edges.
+    """
+    group = np.arange(items)
+    while True:
+        lowest = np.minimum(group[first], group[second])
+        following = group.copy()
+        for end in (first, second):
+            np.minimum.at(following, group[end], lowest)
+            np.minimum.at(following, end, lowest)
+        following = following[following]
+        if np.array_equal(following, group):
+            return np.unique(group, return_inverse=True)[1].astype(np.int64)
+        group = following
