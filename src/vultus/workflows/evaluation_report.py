@@ -9,7 +9,7 @@ from vultus.data import FaceDataset
 from vultus.evaluation import Verification
 from vultus.evaluation.figures import read_metrics, training_curves
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
-from vultus.evaluation.report.verification import verification_sections
+from vultus.evaluation.report.verification import verification_sections, worst_pairs
 from vultus.workflows.embedder import Embedder
 from vultus.workflows.results import Against, Evaluation
 
@@ -68,12 +68,13 @@ def compatibility(new: Verification, against: Against) -> Section:
 
 def measured(result: Evaluation, data: FaceDataset) -> list[Section]:
     """The standard part, with the worst pairs as pictures."""
+    return [*verification_sections(result.verification), *pictures(result, data)]
+
+
+def pictures(result: Evaluation, data: FaceDataset) -> list[Section]:
+    """The worst pairs."""
     sources = data.sources
-    return verification_sections(
-        result.verification,
-        crops_of=lambda row: data.encoded([row])[0],
-        names=lambda row: sources[row],
-    )
+    return worst_pairs(result.verification, crops_of=lambda row: data.encoded([row])[0], names=lambda row: sources[row])
 
 
 def curves(run: Path) -> list[Section]:

@@ -16,7 +16,7 @@ from vultus.evaluation.report.page import (
     Verdict,
     write_report,
 )
-from vultus.evaluation.report.verification import percent, verification_sections
+from vultus.evaluation.report.verification import percent, verification_sections, worst_pairs
 
 __all__ = [
     "Cell",
@@ -34,5 +34,6 @@ __all__ = [
     "Verdict",
     "percent",
     "verification_sections",
+    "worst_pairs",
     "write_report",
 ]

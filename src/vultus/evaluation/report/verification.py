@@ -10,18 +10,8 @@ from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Sec
 from vultus.evaluation.scores import ScoredPair
 
 
-def verification_sections(
-    verification: Verification,
-    title: str = "Verification",
-    crops_of: Callable[[int], bytes | None] | None = None,
-    names: Callable[[int], str] | None = None,
-    *,
-    worst: int = 12,
-) -> list[Section]:
-    """The standard part of an evaluation: words, table, histograms, ROC, DET, and the `worst` pairs on each side.
-
-    `crops_of(i)` gives the PNG or JPEG bytes of image i (the row of the embeddings), `names(i)` a label for it.
-    """
+def verification_sections(verification: Verification, title: str = "Verification") -> list[Section]:
+    """The standard part of an evaluation: words, table, histograms, ROC, DET."""
     v = verification
     sections: list[Section] = [
         Text(summary(v), title=title),
@@ -43,23 +33,46 @@ def verification_sections(
             "The same on a log axis, where the tails can be seen: at low error rates only they matter.",
         ),
         Figure(
+            figures.det(v),
+            "FNMR (1 - TAR) over FAR on two log axes: down and to the left is better, and each step to the left is a "
+            "tenfold stricter threshold. The band is the 95 % interval of the FNMR at each threshold.",
+            title="DET and ROC",
+        ),
+        Figure(
             figures.roc(v),
             "TAR over FAR. Up and to the left is better. Dots are the rows of the table with their intervals; where "
             "fewer than 10 false matches are behind the curve it is pale.",
-            title="ROC and DET",
         ),
-        Figure(figures.det(v), "FNMR (1 - TAR) over FAR on two log axes. Down and to the left is better."),
     ]
+    return sections
+
+
+def worst_pairs(
+    verification: Verification,
+    crops_of: Callable[[int], bytes | None] | None,
+    names: Callable[[int], str] | None,
+    *,
+    most: int = 12,
+) -> list[Section]:
+    """The hardest pairs as pictures, at most `most` on each side.
+
+    `crops_of(i)` gives the PNG or JPEG bytes of image i (the row of the embeddings), `names(i)` a label for it.
+    """
+    v, sections = verification, []
     for pairs, heading, note in (
         (
             v.hardest_non_mated,
             "Worst false matches",
-            "Different people with the highest scores. Look for wrong labels.",
+            "Different people with the highest scores. Look for wrong labels before you blame the recogniser.",
         ),
-        (v.hardest_mated, "Worst false non-matches", "The same person with the lowest scores. Look for wrong labels."),
+        (
+            v.hardest_mated,
+            "Worst false non-matches",
+            "The same person with the lowest scores. Here too, look at the labels first.",
+        ),
     ):
-        if pairs and (crops_of or names):
-            shown = [_pair(pair, crops_of, names) for pair in pairs[:worst]]
+        if pairs:
+            shown = [_pair(pair, crops_of, names) for pair in pairs[:most]]
             sections.append(PairGallery(shown, title=heading, note=note))
     return sections
 
