@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vultus.cli import data, gallery, models
+from vultus.cli.compare import compare
 from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
 from vultus.errors import VultusError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(models.app, name="models")
+app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 app.command("losses")(losses)
 
