@@ -94,13 +94,14 @@ def verdict(result: Comparison) -> str:
 def draw_comparison(result: Comparison) -> bytes:
     """TAR at each drawn FAR, and the difference to the baseline beside it."""
     fars = [far for far in DRAWN if far in result.fars] or list(result.fars[:1])
-    panels = []
+    panels, names = [], [entry.name for entry in result.entries]
     for far in fars:
         panels.append(
             DotPanel(
                 f"TAR at FAR {far:g}",
                 *_split([entry.tar.get(far) for entry in result.entries]),
                 single=[[run.tars[far] for run in entry.finished] for entry in result.entries],
+                axis="mean of the seeds and its 95 % interval; small marks: the seeds" if far == fars[-1] else "",
             )
         )
         panels.append(
@@ -108,9 +109,11 @@ def draw_comparison(result: Comparison) -> bytes:
                 f"difference to {result.baseline}, points",
                 *_split([entry.difference.get(far) for entry in result.entries]),
                 difference=True,
+                baseline=names.index(result.baseline),
+                axis="on the same comparisons; open and grey: inside the noise" if far == fars[-1] else "",
             )
         )
-    return dots([entry.name for entry in result.entries], panels)
+    return dots(names, panels)
 
 
 def _split(found: list[SeedEstimate | None]) -> tuple[list[Any], list[Any]]:

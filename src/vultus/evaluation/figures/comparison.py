@@ -19,7 +19,10 @@ class DotPanel:
     single: Sequence[Sequence[float]] = ()
     """Values of each row that its mean was taken of: small marks."""
     difference: bool = False
-    """Differences to the row whose value is None: signs, a line at zero, full dots where the interval excludes it."""
+    """Signs, a line at zero, full dots where the interval excludes it."""
+    baseline: int | None = None
+    """Row that the differences are to; its value is None."""
+    axis: str = ""
 
 
 def dots(names: Sequence[str], panels: Sequence[DotPanel], *, title: str = "", wide: int = 2) -> bytes:
@@ -43,7 +46,7 @@ def _draw(axes: object, panel: DotPanel, rows: int) -> None:
     texts: list[tuple[float, int, str]] = []
     for row, (value, interval) in enumerate(zip(panel.values, panel.intervals, strict=True)):
         if value is None or interval is None:
-            word = "compared with" if panel.difference else "no figures"
+            word = "baseline" if panel.difference and row == panel.baseline else "no figures"
             texts.append((0.0, row, word))
             continue
         sure = not panel.difference or not interval[0] <= 0 <= interval[1]
@@ -52,7 +55,7 @@ def _draw(axes: object, panel: DotPanel, rows: int) -> None:
         for seed in panel.single[row] if panel.single else ():
             axes.plot(seed, row - 0.27, color=MUTED, marker="|", ms=6, mew=1.2, zorder=2)
         axes.plot(value, row, color=colour, marker="o", ms=7, mfc=colour if sure else "white", mew=1.6, zorder=3)
-        texts.append((interval[1], row, f"{100 * value:+.1f}" if panel.difference else f"{100 * value:.1f}"))
+        texts.append((interval[1], row, _points(value, 1) if panel.difference else f"{100 * value:.1f}"))
     if panel.difference:
         axes.axvline(0, color=INK, lw=1, zorder=1)
     ends = [end for interval in panel.intervals if interval for end in interval] or [0.0, 1.0]
@@ -74,11 +77,16 @@ def _draw(axes: object, panel: DotPanel, rows: int) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
     axes.set_ylim(rows - 0.45, -0.65)  # the first one on top
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    sign = "+" if panel.difference else ""
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: "0" if abs(x) < 1e-9 and sign else f"{100 * x:{sign}.4g}" + ("" if sign else " %"))
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _points(x) if panel.difference else f"{100 * x:.4g} %"))
+    axes.set_xlabel(panel.axis)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_title(panel.title, fontsize=10, color=INK, loc="left")
+
+
+def _points(value: float, digits: int | None = None) -> str:
+    """A difference of rates in percentage points, with its sign."""
+    text = f"{100 * abs(value):.4g}" if digits is None else f"{100 * abs(value):.{digits}f}"
+    sign = "" if float(text) == 0 else "+" if value > 0 else "−"
+    return sign + text
