@@ -45,12 +45,13 @@ def verify_cross(
             rows, columns = slice(row, row + block), slice(column, column + block)
             scores = np.clip(enrolled[rows] @ probes[columns].T, -1, 1)
             same = labels[rows, None] == labels[None, columns]
-            strangers = scores[~same]
+            strange = ~same
+            strangers = scores[strange]
             if row == column:
                 np.fill_diagonal(same, False)  # an image with itself
             mated.append(scores[same])
             histogram += np.bincount(bins(strangers), minlength=BINS)
-            largest.add(strangers)
+            largest.add(scores, row, column, strange)
             count += strangers.size
-    found = PairScores(np.sort(np.concatenate(mated)), 0, count, largest.sorted(), histogram)
+    found = PairScores(np.sort(np.concatenate(mated)), 0, count, largest.sorted()[0], histogram)
     return verify(found, fars, images=len(labels), identities=len(np.unique(labels)))

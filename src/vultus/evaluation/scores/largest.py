@@ -9,33 +9,38 @@ from vultus.evaluation.scores.tiles import Tile
 
 
 class Largest:
-    """The `keep` largest of a stream: a buffer of twice that, cut by a partition whenever it is full."""
+    """The `keep` largest of a stream, with the places (row, column) they come from.
+
+    Of equal scores the one that came first is kept. A buffer of twice `keep`, cut whenever it is full.
+    """
 
     def __init__(self, keep: int) -> None:
         self.keep = max(1, keep)
         self.cut = np.float32(-np.inf)
-        self.parts: list[np.ndarray] = []
+        self.parts: list[tuple[np.ndarray, np.ndarray]] = []
         self.held = 0
 
-    def add(self, scores: np.ndarray) -> None:
-        chosen = scores[scores > self.cut]  # ties with the cut add nothing: the kept values stay the same
-        self.parts.append(chosen)
-        self.held += len(chosen)
+    def add(self, scores: np.ndarray, row: int, column: int, mask: np.ndarray | None = None) -> None:
+        """A tile (R, C) whose first score is at row, column; only where `mask` holds."""
+        chosen = scores > self.cut  # a tie with the cut came later than `keep` others: it would be left out
+        if mask is not None:
+            chosen &= mask
+        rows, columns = np.nonzero(chosen)
+        self.parts.append((scores[rows, columns], np.stack([rows + row, columns + column], 1).astype(np.int32)))
+        self.held += len(rows)
         if self.held >= 2 * self.keep:
-            self._shrink()
+            self.sorted()
 
-    def _shrink(self) -> None:
-        values = np.concatenate(self.parts) if self.parts else np.empty(0, np.float32)
-        self.parts = []
-        if len(values) > self.keep:
-            values.partition(len(values) - self.keep)
-            values = values[len(values) - self.keep :].copy()
-            self.cut = values.min()
-        self.parts, self.held = [values], len(values)
-
-    def sorted(self) -> np.ndarray:
-        self._shrink()
-        return np.sort(self.parts[0])
+    def sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) scores, ascending, and (K, 2) int32 places."""
+        values = np.concatenate([part[0] for part in self.parts] or [np.empty(0, np.float32)])
+        places = np.concatenate([part[1] for part in self.parts] or [np.empty((0, 2), np.int32)])
+        best = np.argsort(-values, kind="stable")[: self.keep][::-1]
+        values, places = values[best], places[best]
+        if len(values) == self.keep:
+            self.cut = values[0]
+        self.parts, self.held = [(values[::-1], places[::-1])], len(values)
+        return values, places
 
 
 class Hardest:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.comparisons import Comparisons
+from vultus.evaluation.comparisons import Comparisons, Listed
+from vultus.evaluation.scores.failures import by_identity
 
 BIN = 2.0**-16
 """Width of a histogram bin. A power of two: score / BIN is exact in float32, so no score ever lands in a wrong bin."""
@@ -103,25 +104,69 @@ class PairScores:
         return float(self.tail[0]) if self.is_complete else -1.0
 
 
-def explicit_scores(mated: np.ndarray, non_mated: np.ndarray, *, mated_failures: int = 0) -> PairScores:
+def explicit_scores(
+    mated: np.ndarray,
+    non_mated: np.ndarray,
+    *,
+    mated_failures: int | np.ndarray = 0,
+    mated_identity: np.ndarray | None = None,
+    non_mated_identities: np.ndarray | None = None,
+    comparisons: Comparisons | None = None,
+) -> PairScores:
     """The same object from score arrays that are at hand.
 
     A mated score of -inf is a failure (no face found), a false non-match. A non-mated -inf is left out: a face that
     was not found is no correct rejection. NaN and +inf are errors.
+
+    Whose comparison each is: `mated_identity` (M,) and `non_mated_identities` (P, 2), codes from 0, beside the scores
+    as given. `mated_failures` are comparisons that are not in the list, in all or (G,) by identity; a total above zero
+    leaves the mated ones without identities. `comparisons` (failed ones included) where the lists are a design that
+    counts itself (`AllPairs`, `TwoSets`); else they are counted (`Listed`).
     """
     mated, non_mated = (np.asarray(scores, dtype=np.float32).ravel() for scores in (mated, non_mated))
     for name, scores in (("mated", mated), ("non-mated", non_mated)):
         bad = np.isnan(scores) | np.isposinf(scores)
         if bad.any():
             raise VultusError(f"{name} score {int(bad.argmax())} is not a number: look at the embeddings behind it")
-    non_mated = non_mated[~np.isneginf(non_mated)]
-    failed = np.isneginf(mated)
-    return PairScores(
-        mated=np.sort(mated[~failed]),
-        mated_failures=mated_failures + int(failed.sum()),
-        non_mated=len(non_mated),
-        tail=np.sort(non_mated),
-        histogram=np.bincount(bins(np.clip(non_mated, -1, 1)), minlength=BINS),
+    found, failed = ~np.isneginf(non_mated), np.isneginf(mated)
+    total = int(np.sum(mated_failures)) + int(failed.sum())
+    up, tail_up = np.argsort(mated[~failed], kind="stable"), np.argsort(non_mated[found], kind="stable")
+    kept = PairScores(
+        mated=mated[~failed][up],
+        mated_failures=total,
+        non_mated=int(found.sum()),
+        tail=non_mated[found][tail_up],
+        histogram=np.bincount(bins(np.clip(non_mated[found], -1, 1)), minlength=BINS),
+    )
+    if mated_identity is None and non_mated_identities is None:
+        return kept
+    if mated_identity is None or non_mated_identities is None:
+        raise VultusError("identities of the mated or of the non-mated comparisons only: give both, or neither")
+    owner, apart = np.asarray(mated_identity, np.int32), np.asarray(non_mated_identities, np.int32)
+    if owner.shape != mated.shape or apart.shape != (len(non_mated), 2):
+        raise VultusError(
+            f"identities of shapes {owner.shape} and {apart.shape} do not belong to {len(mated)} mated and "
+            f"{len(non_mated)} non-mated scores: give (M,) and (P, 2)"
+        )
+    if (apart[:, 0] == apart[:, 1]).any():
+        row = int(np.argmax(apart[:, 0] == apart[:, 1]))
+        raise VultusError(f"non-mated comparison {row} has one identity twice: it is a mated one")
+    people = 1 + max(int(owner.max(initial=-1)), int(apart.max(initial=-1)))
+    if comparisons is not None:
+        people = len(comparisons.mated)
+    unlisted = by_identity(mated_failures, people)
+    failures = None if unlisted is None else unlisted + np.bincount(owner[failed], minlength=people)
+    if comparisons is None:
+        missing = np.repeat(np.arange(people, dtype=np.int32), 0 if unlisted is None else unlisted)
+        mates = np.concatenate([owner, missing])
+        listed = Listed(np.concatenate([np.stack([mates, mates], 1), apart[found]]), people)
+        comparisons = cast(Comparisons, listed)
+    return replace(
+        kept,
+        comparisons=comparisons,
+        mated_identity=None if unlisted is None else owner[~failed][up],
+        failures=failures,
+        tail_identities=apart[found][tail_up],
     )
 
 
