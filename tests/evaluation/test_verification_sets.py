@@ -138,7 +138,7 @@ def hostile(mark: Path) -> dict[str, bytes]:
         "dictionary": pickle.dumps({"a": 1}),
         "float": pickle.dumps([1.5]),
         "changes a name": b"\x80\x04cnumpy\ndtype\n}b.",
-        "changes a name's slots": b"\x80\x02c_codecs\nencode\n(N(X\x01\x00\x00\x00aK\x01tb.",
+        "changes a name's slots": b"\x80\x02c_codecs\nencode\nN(X\x01\x00\x00\x00aK\x01t\x86b.",
         "bytes that never come": b"\x80\x04B\xff\xff\xff\x7fabc.",
         "memo of 2^32": b"\x80\x04Nr\xff\xff\xff\xff.",
         "extension": b"\x80\x02\x82\x01.",

@@ -1,16 +1,21 @@
-"""Measure a recogniser on a published list of pairs with its folds."""
+"""Measure a recogniser on published pairs: a list of a dataset's images, or one of InsightFace's .bin sets."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
-from vultus.evaluation import Pairs, kfold_accuracy, parse_pairs
-from vultus.workflows.embedder import Embedder
+from vultus.evaluation import Pairs, Verification, kfold_accuracy, parse_pairs
+from vultus.evaluation.protocols.listed import joined, verify_list
+from vultus.evaluation.protocols.pair_quality import QualityBin, by_quality, read_quality, worse_quality
+from vultus.evaluation.protocols.verification_sets import PUBLISHED, VerificationSet, read_verification_set
+from vultus.terminal import track
+from vultus.workflows.embedder import BATCH, Embedder
 from vultus.workflows.results import PairsEvaluation
 
 MISSING = 0.02
@@ -18,17 +23,31 @@ MISSING = 0.02
 
 
 def evaluate_pairs(
-    embedder: Embedder, data: FaceDataset, path: str | Path, *, notes: tuple[str, ...] = ()
+    embedder: Embedder,
+    data: FaceDataset,
+    path: str | Path,
+    *,
+    quality: str | Path | None = None,
+    bins: int | Sequence[float] = 3,
+    notes: tuple[str, ...] = (),
 ) -> PairsEvaluation:
-    """k-fold accuracy over the pairs that the file lists, with the crops of `data`."""
+    """Accuracy over the folds of a list of pairs (see `parse_pairs`) and the rates of the same scores.
+
+    quality: a file with a number for each image (`read_quality`); then also the figures by the worse image of a pair,
+    in `bins` bins of about equal size or at these inner edges.
+    Raises VultusError for a list that is not of this data, or that compares an image with itself.
+    """
     pairs = parse_pairs(path)
-    first, second = _rows_of(pairs, data)
+    first, second = rows_of(pairs, data)
     missing = (first < 0) | (second < 0)
     if missing.mean() > MISSING:
         raise VultusError(
             f"{missing.sum():,} of the {len(pairs):,} pairs of {path} name an image that is not in {data.title}; "
             "give the whole dataset, or the pairs file of this data"
         )
+    if (alone := ~missing & (first == second)).any():
+        raise VultusError(f"{path}: pair {int(alone.argmax()) + 1} compares an image with itself")
+    worse = None if quality is None else worse_quality(pairs, read_quality(quality))
     used = np.unique(np.concatenate([first[~missing], second[~missing]]))
     embeddings = embedder.dataset(data.subset(used))
     place = np.full(len(data), -1)
@@ -36,15 +55,114 @@ def evaluate_pairs(
     scores = np.full(len(pairs), -np.inf)
     left, right = embeddings[place[first[~missing]]], embeddings[place[second[~missing]]]
     scores[~missing] = np.einsum("nd,nd->n", left, right)
-    result = kfold_accuracy(scores, pairs.same, pairs.folds)
-    return PairsEvaluation(embedder.name, data.title, result, int(missing.sum()), notes)
+    identities, contradictions = _whose(pairs, data, first, second)
+    if contradictions:
+        notes += (f"{contradictions:,} pairs contradict the identities of {data.title}: whose they are is not used.",)
+    if twice := len(pairs) - len(np.unique(np.sort(np.stack([first, second], 1)[~missing], 1), axis=0)) - missing.sum():
+        notes += (f"{twice:,} pairs are listed more than once.",)
+    return _measure(embedder.name, data.title, pairs, pairs.folds, scores, identities, notes, len(used), worse, bins)
 
 
-def _rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
+def evaluate_set(embedder: Embedder, path: str | Path, *, folds: int = 10) -> PairsEvaluation:
+    """The same of an InsightFace `.bin` set (`read_verification_set`), whose crops are embedded as they are.
+
+    Whether the mirror image is added says the recogniser's contract, not the set.
+    """
+    found = read_verification_set(path)
+    require_both(found.same, str(path))
+    starts = range(0, len(found.encoded), BATCH)
+    embeddings = np.concatenate(
+        [
+            embedder.embed(found.crops(range(start, min(start + BATCH, len(found.encoded)))))
+            for start in track(starts, f"embed {found.name}")
+        ]
+    )
+    scores = np.einsum("nd,nd->n", embeddings[::2], embeddings[1::2])
+    identities, notes = found.identities(), ()
+    if identities is None:
+        notes += ("A non-mated pair is of images that mated pairs join: whose they are is not used.",)
+    else:
+        notes += ("The file names nobody: people are joined by mated pairs and equal images only.",)
+    published = PUBLISHED.get(Path(path).stem)
+    if published is not None and published != len(found):
+        notes += (f"The published {Path(path).stem} has {published:,} pairs, this file {len(found):,}.",)
+    return _measure(embedder.name, found.name, found, found.folds(folds), scores, identities, notes, len(embeddings))
+
+
+def _measure(
+    model: str,
+    dataset: str,
+    pairs: Pairs | VerificationSet,
+    folds: np.ndarray,
+    scores: np.ndarray,
+    identities: np.ndarray | None,
+    notes: tuple[str, ...],
+    images: int,
+    worse: np.ndarray | None = None,
+    bins: int | Sequence[float] = 3,
+) -> PairsEvaluation:
+    require_both(pairs.same, dataset)
+    result = kfold_accuracy(scores, pairs.same, folds, identities)
+    verification = verify_list(scores, pairs.same, identities, images=images)
+    if result.shared:
+        notes += (f"{result.shared:,} people are in more than one fold: thresholds saw people they are judged on.",)
+    if identities is None:
+        notes += ("Whose images they are is not known: intervals take pairs for independent and are too narrow.",)
+    parts: tuple[QualityBin, ...] = ()
+    far = None
+    if worse is not None:
+        far, threshold = _lowest_supported(verification)
+        parts = by_quality(worse, scores, pairs.same, result.right, threshold, identities, bins)
+    missing = int(np.isneginf(scores).sum())
+    return PairsEvaluation(model, dataset, result, missing, verification, parts, far, notes)
+
+
+def require_both(same: np.ndarray, name: str) -> None:
+    """VultusError where there are only mated or only non-mated pairs: any threshold would be right."""
+    if same.all() or not same.any():
+        kind = "mated" if same.any() else "non-mated"
+        raise VultusError(f"{name} holds {kind} pairs only: nothing shows how they differ from others; give both kinds")
+
+
+def _lowest_supported(verification: Verification) -> tuple[float, float]:
+    """(FAR, threshold) of the lowest FAR that the list supports."""
+    for point in reversed(verification.points):
+        if point.threshold is not None:
+            return point.far, point.threshold
+    raise VultusError(f"{verification.non_mated} non-mated pairs support no threshold to compare qualities at")
+
+
+def _whose(pairs: Pairs, data: FaceDataset, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray | None, int]:
+    """((P, 2) codes of identities or None, pairs whose label contradicts the dataset).
+
+    The list's own names, else the dataset's identities; an image that is not there is of the person it is mated with.
+    """
+    known = (first >= 0) & (second >= 0)
+    labels = [np.where(rows >= 0, data.labels[rows], -1) for rows in (first, second)]
+    contradictions = int((known & ((labels[0] == labels[1]) != pairs.same)).sum())
+    if pairs.identities is not None:
+        codes = pairs.identities
+        return (codes, 0) if ((codes[:, 0] == codes[:, 1]) == pairs.same).all() else (None, contradictions)
+    if contradictions:
+        return None, contradictions
+    names = np.unique(np.array(pairs.paths), return_inverse=True)[1].reshape(-1, 2)
+    absent = len(data.identities) + names
+    codes = np.stack(
+        [
+            np.where(rows >= 0, label, absent[:, side])
+            for side, (rows, label) in enumerate(zip((first, second), labels, strict=True))
+        ],
+        axis=1,
+    )
+    group = joined(int(codes.max()) + 1, codes[pairs.same, 0], codes[pairs.same, 1])[codes]
+    return (group, 0) if ((group[:, 0] == group[:, 1]) == pairs.same).all() else (None, 0)
+
+
+def rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the view of each pair's two images, -1 where an image is not there."""
     if pairs.paths:
-        by_source = {Path(source).as_posix(): row for row, source in enumerate(data.sources)}
-        rows = [[by_source.get(Path(p).as_posix(), -1) for p in pair] for pair in pairs.paths]
+        by_source = _by_path(data.sources, {path for pair in pairs.paths for path in pair})
+        rows = [[by_source.get(path, -1) for path in pair] for pair in pairs.paths]
     else:
         by_number: dict[tuple[str, int], int] = {}
         for row, source in enumerate(data.sources):
@@ -56,3 +174,21 @@ def _rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
         ]
     table = np.asarray(rows, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
+
+
+def _by_path(sources: list[str], wanted: set[str]) -> dict[str, int]:
+    """Row of each wanted path. Where none is a source, leading folders are dropped from all sources, then from all
+    wanted paths, until they meet; never where that makes two of them equal."""
+    depth = max((len(Path(path).parts) for path in (*sources, *wanted)), default=1)
+    for dropped in range(depth):
+        for from_sources, from_wanted in ((dropped, 0), (0, dropped)):
+            rows = {_shorter(source, from_sources): row for row, source in enumerate(sources)}
+            short = {_shorter(path, from_wanted): path for path in wanted}
+            if len(rows) == len(sources) and len(short) == len(wanted) and rows.keys() & short.keys():
+                return {path: rows[key] for key, path in short.items() if key in rows}
+    return {}
+
+
+def _shorter(path: str, folders: int) -> str:
+    parts = Path(path).parts
+    return Path(*parts[min(folders, len(parts) - 1) :]).as_posix()

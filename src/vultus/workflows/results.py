@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vultus.evaluation import Verification
 from vultus.evaluation.protocols.kfold import KFold
+from vultus.evaluation.protocols.pair_quality import QualityBin
 
 if TYPE_CHECKING:
     from vultus.gallery import Decision
@@ -76,14 +77,32 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class PairsEvaluation:
-    """k-fold accuracy over a list of pairs."""
+    """k-fold accuracy over a list of pairs, and the rates of the same scores."""
 
     model: str
     dataset: str
     kfold: KFold
     missing: int
     """Pairs with an image that is not in the dataset; they count as "different"."""
+    verification: Verification
+    """Mated pairs with a missing image are false non-matches; such non-mated ones count nowhere."""
+    quality: tuple[QualityBin, ...] = ()
+    """By the quality of the worse image, worst first; the rates are those at `quality_far` of the whole list."""
+    quality_far: float | None = None
     notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "missing": self.missing,
+            "notes": list(self.notes),
+            "kfold": self.kfold.to_dict(),
+            "quality": [part.to_dict() for part in self.quality],
+            "quality_far": self.quality_far,
+            **self.verification.to_dict(),
+        }
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,18 @@ class KFold:
     def interval(self) -> tuple[float, float]:
         """95 % interval of the accuracy over all pairs."""
         return 1 - self.error.interval[1], 1 - self.error.interval[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; without the decisions about single pairs."""
+        plain = {
+            "mean": self.mean,
+            "std": self.std,
+            "interval": list(self.interval),
+            "effective": self.error.effective,
+            "accuracies": self.accuracies.tolist(),
+            "thresholds": self.thresholds.tolist(),
+        }
+        return {**plain, "pairs": self.pairs, "by_identity": self.by_identity, "shared": self.shared}
 
     def __str__(self) -> str:
         return f"{self.mean:.2%} ± {self.std:.2%} over {len(self.accuracies)} folds, {self.pairs:,} pairs"
