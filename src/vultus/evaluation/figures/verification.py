@@ -80,7 +80,8 @@ def roc(verifications: Verification | Mapping[str, Verification], *, title: str 
     figure, (axes,) = new_figure(8.8, 4.8, title)
     lowest = _curves(axes, verifications, complement=False)
     axes.set_xlim(lowest, 1)
-    worst = min(float(v.curve_tar[v.curve_far > 0].min(initial=1)) for v in _named(verifications).values())
+    firm = [v.curve_tar[v.curve_far * v.non_mated >= MINIMUM_ERRORS] for v in _named(verifications).values()]
+    worst = min(float(tar.min(initial=1)) for tar in firm)
     axes.set_ylim(0 if worst < 0.5 else np.floor(worst * 10 - 0.3) / 10, 1.01)
     axes.set_ylabel("TAR: same person accepted")
     from matplotlib.ticker import PercentFormatter
@@ -115,8 +116,9 @@ def _curves(axes: Axes, verifications: Verification | Mapping[str, Verification]
         low, high = v.curve_tar_interval[known].T
         if complement:
             low, high = 1 - high, 1 - low
+        some = (rate > 0) & (rate < 1)  # without errors the interval is that of the worst case: no part of a band
         if len(named) <= 3:  # more bands than that hide one another
-            axes.fill_between(far, np.maximum(low, 1e-9), high, color=colour, alpha=0.16, lw=0)
+            axes.fill_between(far, np.maximum(low, 1e-9), high, where=some, color=colour, alpha=0.16, lw=0)
         axes.plot(far, rate, color=colour, lw=1, alpha=0.4, ls=style)
         axes.plot(far[firm], rate[firm], color=colour, lw=2, ls=style, label=label)
         for point in v.points:

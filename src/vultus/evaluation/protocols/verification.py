@@ -134,7 +134,7 @@ def verify_all_pairs(
     labels: np.ndarray,
     fars: Sequence[float] = FARS,
     *,
-    mated_failures: int = 0,
+    mated_failures: int | np.ndarray = 0,
     block: int = 2048,
     tail: int = TAIL,
     bootstrap: int = 0,
@@ -143,7 +143,8 @@ def verify_all_pairs(
 
     Exact for the thresholds that let at most `tail` (16.8 million) false matches through and for their TAR; a FAR
     beyond that gets the next bin edge above (at most 2^-16 higher), whose FAR and TAR are again exact.
-    `mated_failures`: mated comparisons lost because no face was found; they count as false non-matches.
+    `mated_failures`: mated comparisons lost because no face was found, (G,) by identity or in all; they count as false
+    non-matches. `bootstrap`: resamples of the identities for a second interval of each TAR.
     Raises VultusError for bad embeddings, a single identity, or no identity with two images.
     """
     scores = all_pairs(embeddings, labels, mated_failures=mated_failures, block=block, tail=tail)

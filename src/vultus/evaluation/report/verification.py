@@ -155,7 +155,7 @@ def _row(point: OperatingPoint) -> list[Cell]:
     far = figures.rate_text(point.far)
     if point.tar is None or point.fnmr is None or point.false_matches is None:
         people = f", about {point.needs_identities:,} people" if point.needs_identities else ""
-        return [far, None, f"needs {point.needs:,} pairs{people}", None, None, None, None]
+        return [far, None, "withheld", f"needs {point.needs:,} pairs{people}", None, None, None]
     low, high = point.fnmr.interval
     return [
         far,
