@@ -128,7 +128,13 @@ class FaceDataset:
     @property
     def sources(self) -> list[str]:
         """Where each crop came from, relative to the photographs' folder, (N,)."""
-        return self._table.data.column("source").take(self.rows).to_pylist()
+        return self.column("source")
+
+    def column(self, name: str) -> list[Any]:
+        """Values of a column of these rows, (N,). Raises `VultusError` saying which columns there are."""
+        if name not in self._table.column_names:
+            raise VultusError(f"{self.title} has no column {name!r}; it has {', '.join(self._table.column_names)}")
+        return self._table.data.column(name).take(self.rows).to_pylist()
 
     def encoded(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """The undecoded crops of these rows of the view."""
