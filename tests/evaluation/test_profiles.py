@@ -191,10 +191,11 @@ def test_the_auc_interval_by_hand():
     # V_a = V_b = 2(-10) + 6 x 2 = -8, V_c = 8 x 2 = 16 (in 36ths); a has 8 comparisons: 4 with b, 4 with c.
     # T = U/3 + V/12 = (-4/3 - 2/3, 2/3 - 2/3, 2/3 + 4/3) = (-2, 0, 2) in 36ths: sum of squares 8; times 3/2: 12.
     # v_ab = -20 + 2 x 2 = -16, v_ac = v_bc = 8: sum of (v/12)^2 = (256 + 64 + 64)/144 = 8/3.
-    # Var = (12 - 8/3)/36^2.
+    # Var = (12 - 8/3)/36^2. Two people carry it: 8^2 / (16 + 16) = 2 degrees of freedom, whose t is 4.17 by the formula.
     scores = kept([0.2, 0.6, 0.8], [0, 1, 2], [0.4, 0.4], [[0, 1], [1, 0]], [2, 2, 2])
     auc, variance = 34 / 36, (12 - 8 / 3) / 36**2
-    assert auc_interval(scores) == pytest.approx(wilson_at(auc, auc * (1 - auc) / variance))
+    wider = (4.1717 / 1.96) ** 2
+    assert auc_interval(scores) == pytest.approx(wilson_at(auc, auc * (1 - auc) / variance / wider), abs=1e-4)
 
 
 def test_the_auc_interval_does_not_depend_on_the_length_of_the_tail():
