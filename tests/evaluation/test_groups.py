@@ -88,13 +88,26 @@ def test_the_rates_of_two_groups_by_hand():
 def test_the_ratio_and_its_interval_by_hand():
     found = rates_of(two_groups(36, 9), HALVES, ("A", "B"))
     high, low = found.fmr[0][0].rate, found.fmr[1][1].rate
-    ratio = found.fmr_ratio
-    assert (ratio.worst, ratio.best, ratio.value, ratio.left_out) == ("A", "B", pytest.approx(4), ())
+    shown = found.fmr_ratio
+    assert (shown.worst, shown.best, shown.value, shown.left_out) == ("A", "B", pytest.approx(4), ())
     down = sqrt(log(0.2 / high.interval[0]) ** 2 + log(low.interval[1] / 0.05) ** 2)
     up = sqrt(log(high.interval[1] / 0.2) ** 2 + log(0.05 / low.interval[0]) ** 2)
-    assert ratio.interval == pytest.approx((4 * exp(-down), 4 * exp(up)))
-    assert ratio.chance is not None
-    assert ratio.chance > 1
+    assert shown.interval == pytest.approx((4 * exp(-down), 4 * exp(up)))
+
+
+def test_a_ratio_is_withheld_where_alike_groups_may_show_any():
+    # About three errors of twenty: one of two alike groups has none in one data set of thirteen (2 x 0.85^20 = 0.08).
+    few = ratio(
+        {"A": cell(independent_rate(4, 20), 20, None, power=1), "B": cell(independent_rate(2, 20), 20, None, power=1)}
+    )
+    assert (few.value, few.chance, few.shows_a_difference) == (None, inf, False)
+    many = ratio({"A": cell(of(400), 400, None, power=1), "B": cell(of(100), 400, None, power=1)})
+    assert many.value == pytest.approx(4)
+    assert many.shows_a_difference
+
+
+def of(errors):
+    return independent_rate(errors, 10_000)
 
 
 def test_a_group_is_told_or_withheld_by_what_is_expected_of_it_not_by_what_it_shows():
@@ -109,17 +122,22 @@ def test_a_group_is_told_or_withheld_by_what_is_expected_of_it_not_by_what_it_sh
     # 40 of 760 are 0.0526: 190 are needed; that are about 10 sqrt(190 / 180) = 10.3 people.
     short = rates_of(two_groups(40, 0), HALVES, ("A", "B")).fmr[0][0]
     assert short.value is None
-    assert (short.needs, short.needs_identities) == (190, 11)
+    assert (short.needs, short.needs_people) == (190, 11)
     # 20 mated comparisons of all, 10 of a group; 10 misses: 20 are needed, so 20 people.
     mated = rates_of(two_groups(1, 1, misses=range(10)), HALVES, ("A", "B")).fnmr[0][0]
-    assert (mated.value, mated.needs, mated.needs_identities) == (None, 20, 20)
+    assert (mated.value, mated.needs, mated.needs_people) == (None, 20, 20)
 
 
 def test_few_people_make_no_rate_however_many_their_pictures():
     errors, counts = np.full(9, 100), np.full(9, 1000)
     few = mated_cell(errors, counts, independent_rate(900, 9000))
-    assert (few.value, few.needs, few.needs_identities) == (None, None, 10)
+    assert (few.value, few.needs, few.needs_people) == (None, None, 10)
     assert mated_cell(np.full(10, 100), np.full(10, 1000), independent_rate(900, 9000)).value == 0.1
+    # Nine people with one comparison each and one with 1,000 are worth 1009^2 / 1000009 = 1.02 people.
+    counts = np.array([1] * 9 + [1000])
+    alone = mated_cell(counts // 10, counts, independent_rate(900, 9000))
+    assert alone.people == pytest.approx(1.018, abs=1e-3)
+    assert (alone.value, alone.needs, alone.needs_people) == (None, None, 10)
 
 
 def test_where_nobody_errs_nothing_is_told():

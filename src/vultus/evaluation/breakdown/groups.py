@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.breakdown.cell import Cell, cell, mated_cell
+from vultus.evaluation.breakdown.cell import Cell, cell, mated_cell, worth
 from vultus.evaluation.breakdown.outcomes import Outcomes, decide
 from vultus.evaluation.comparisons import AllPairs, Comparisons, TwoSets
 from vultus.evaluation.intervals import Interval, Rate, non_mated_rate
@@ -32,14 +32,26 @@ class Ratio:
     worst: str = ""
     best: str = ""
     value: float | None = None
-    """None where fewer than two groups are told, or the best one has no error."""
+    """None where it is withheld: fewer than two groups are told, the best one has no error, or `chance` is infinite."""
     interval: Interval | None = None
     """95 %: from the intervals of the two rates (MOVER, Zou and Donner, Statistics in Medicine 27, 2008), on logs."""
     chance: float | None = None
     """The ratio that 95 % of data sets of this size stay below if all these groups are alike. The worst of several is
-    always worse than the best: only a ratio well above this one shows a difference."""
+    always worse than the best: only a ratio above this one shows a difference. Infinite where so few independent errors
+    are expected that the best group may have none."""
     left_out: tuple[str, ...] = ()
     """Groups too small for a rate."""
+
+    @property
+    def shows_a_difference(self) -> bool:
+        """Whether the ratio is beyond what alike groups show, and its interval beyond 1."""
+        return (
+            self.value is not None
+            and self.interval is not None
+            and self.chance is not None
+            and self.interval[0] > 1
+            and self.value > self.chance
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +115,7 @@ def rates_of(
     n, identities = len(names), outcomes.identities
     images = np.stack([np.bincount(outcomes.identity[codes == g], minlength=identities) for g in range(n)])
     by_image = bool(((images > 0).sum(axis=0) > 1).any())
-    all_fmr = cell(_fmr(outcomes, slice(None), AllPairs(outcomes.images)), identities, None, power=2)
+    all_fmr = cell(_fmr(outcomes, slice(None), AllPairs(outcomes.images)), worth(outcomes.images), None, power=2)
     all_fnmr = _fnmr(outcomes, slice(None), outcomes.failures, None)
     false, mated = (_by_groups(codes[pairs], n) for pairs in (outcomes.false_matches, outcomes.mated))
     nobody = np.zeros(identities, np.int64)
@@ -112,11 +124,8 @@ def rates_of(
         # A photograph without a face belongs to its person's group; who has several is counted in the total only.
         lost = nobody if by_image else np.where(images[a] > 0, outcomes.failures, 0)
         for b in range(a, n):
-            if a == b:
-                comparisons, people = AllPairs(images[a]), int((images[a] > 0).sum())
-            else:
-                comparisons = TwoSets(images[a], images[b])
-                people = int(min((images[a] > 0).sum(), (images[b] > 0).sum()))
+            comparisons = AllPairs(images[a]) if a == b else TwoSets(images[a], images[b])
+            people = min(worth(images[a]), worth(images[b]))
             rate = _fmr(outcomes, false[a, b], comparisons)
             fmr[a][b] = fmr[b][a] = cell(rate, people, all_fmr.rate, power=2)
             fnmr[a][b] = fnmr[b][a] = _fnmr(outcomes, mated[a, b], lost if a == b else nobody, all_fnmr.rate)
@@ -173,7 +182,8 @@ def ratio(cells: Mapping[str, Cell], seed: int = 0) -> Ratio:
     # Distances of the two rates from their bounds, on logs: the worst one downwards with the best one upwards.
     down = sqrt(log(high.value / high.interval[0]) ** 2 + log(low.interval[1] / low.value) ** 2)
     up = sqrt(log(high.interval[1] / high.value) ** 2 + log(low.value / low.interval[0]) ** 2)
-    return Ratio(worst, best, value, (value * exp(-down), value * exp(up)), chance, left_out)
+    told_value = value if chance < inf else None
+    return Ratio(worst, best, told_value, (value * exp(-down), value * exp(up)), chance, left_out)
 
 
 def _chance(rates: Sequence[Rate], seed: int, draws: int = 10_000) -> float:
