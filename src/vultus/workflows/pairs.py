@@ -161,7 +161,7 @@ def _whose(pairs: Pairs, data: FaceDataset, first: np.ndarray, second: np.ndarra
 def rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the view of each pair's two images, -1 where an image is not there."""
     if pairs.paths:
-        by_source = _by_path(data.sources, {path for pair in pairs.paths for path in pair})
+        by_source = match_paths(data.sources, {path for pair in pairs.paths for path in pair})
         rows = [[by_source.get(path, -1) for path in pair] for pair in pairs.paths]
     else:
         by_number: dict[tuple[str, int], int] = {}
@@ -176,16 +176,29 @@ def rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0], table[:, 1]
 
 
-def _by_path(sources: list[str], wanted: set[str]) -> dict[str, int]:
-    """Row of each wanted path. Where none is a source, leading folders are dropped from all sources, then from all
-    wanted paths, until they meet; never where that makes two of them equal."""
-    depth = max((len(Path(path).parts) for path in (*sources, *wanted)), default=1)
+def match_paths(sources: list[str], wanted: set[str]) -> dict[str, int]:
+    """Row of each wanted path that is a source of one crop.
+
+    Where none is a source, leading folders are dropped from all sources, or from all wanted paths, until they meet;
+    never where that makes two of them equal. Raises VultusError for a wanted photograph of which there are several
+    crops.
+    """
+    rows_of_source: dict[str, list[int]] = {}
+    for row, source in enumerate(sources):
+        rows_of_source.setdefault(source, []).append(row)
+    depth = max((len(Path(path).parts) for path in (*rows_of_source, *wanted)), default=1)
     for dropped in range(depth):
         for from_sources, from_wanted in ((dropped, 0), (0, dropped)):
-            rows = {_shorter(source, from_sources): row for row, source in enumerate(sources)}
-            short = {_shorter(path, from_wanted): path for path in wanted}
-            if len(rows) == len(sources) and len(short) == len(wanted) and rows.keys() & short.keys():
-                return {path: rows[key] for key, path in short.items() if key in rows}
+            short = {_shorter(source, from_sources): rows for source, rows in rows_of_source.items()}
+            keys = {_shorter(path, from_wanted): path for path in wanted}
+            if len(short) != len(rows_of_source) or len(keys) != len(wanted) or not short.keys() & keys.keys():
+                continue
+            found = {path: short[key] for key, path in keys.items() if key in short}
+            if several := [path for path, rows in found.items() if len(rows) > 1]:
+                raise VultusError(
+                    f"the dataset has {len(found[several[0]])} faces of {several[0]}; build it with one each"
+                )
+            return {path: rows[0] for path, rows in found.items()}
     return {}
 
 
