@@ -1,11 +1,24 @@
-"""Scores that mean something: thresholds by error rate."""
+"""Scores that mean something: thresholds by error rate, weights of evidence, and what other people may show."""
 
-from vultus.evaluation.calibration.thresholds import (
-    Calibration,
-    CalibrationPoint,
-    Threshold,
-    calibrate,
-    calibration_grid,
-)
+from vultus.evaluation.calibration.cllr import cllr, min_cllr
+from vultus.evaluation.calibration.likelihood import Likelihood
+from vultus.evaluation.calibration.measure import calibrate, calibrate_scores
+from vultus.evaluation.calibration.people import People, check_disjoint
+from vultus.evaluation.calibration.record import Calibration
+from vultus.evaluation.calibration.reliability import Reliability
+from vultus.evaluation.calibration.thresholds import CalibrationPoint, Threshold, calibration_grid
 
-__all__ = ["Calibration", "CalibrationPoint", "Threshold", "calibrate", "calibration_grid"]
+__all__ = [
+    "Calibration",
+    "CalibrationPoint",
+    "Likelihood",
+    "People",
+    "Reliability",
+    "Threshold",
+    "calibrate",
+    "calibrate_scores",
+    "calibration_grid",
+    "check_disjoint",
+    "cllr",
+    "min_cllr",
+]
