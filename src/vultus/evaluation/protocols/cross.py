@@ -8,9 +8,7 @@ import numpy as np
 
 from vultus.errors import VultusError
 from vultus.evaluation.protocols.verification import FARS, Verification, verify
-from vultus.evaluation.scores import BINS, TAIL, PairScores, check_embeddings
-from vultus.evaluation.scores.largest import Largest
-from vultus.evaluation.scores.pairs import bins
+from vultus.evaluation.scores import TAIL, check_embeddings, two_sets
 
 
 def verify_cross(
@@ -38,20 +36,5 @@ def verify_cross(
             f"embeddings of {enrolled.shape[1]} and of {probes.shape[1]} dimensions cannot be compared: "
             "a gallery of the one is of no use to the other"
         )
-    mated: list[np.ndarray] = []
-    histogram, largest, count = np.zeros(BINS, dtype=np.int64), Largest(tail), 0
-    for row in range(0, len(labels), block):
-        for column in range(0, len(labels), block):
-            rows, columns = slice(row, row + block), slice(column, column + block)
-            scores = np.clip(enrolled[rows] @ probes[columns].T, -1, 1)
-            same = labels[rows, None] == labels[None, columns]
-            strange = ~same
-            strangers = scores[strange]
-            if row == column:
-                np.fill_diagonal(same, False)  # an image with itself
-            mated.append(scores[same])
-            histogram += np.bincount(bins(strangers), minlength=BINS)
-            largest.add(scores, row, column, strange)
-            count += strangers.size
-    found = PairScores(np.sort(np.concatenate(mated)), 0, count, largest.sorted()[0], histogram)
+    found = two_sets(enrolled, labels, probes, labels, same_images=True, block=block, tail=tail)
     return verify(found, fars, images=len(labels), identities=len(np.unique(labels)))

@@ -1,72 +1,84 @@
-"""The largest scores and the hardest pairs of a stream of tiles."""
+"""The largest scores of a stream that comes in a fixed order."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vultus.evaluation.scores.pairs import ScoredPair
-from vultus.evaluation.scores.tiles import Tile
+from vultus.evaluation.scores.compare import LOWEST, Scores, joined
+
+SLACK = 1.5
+"""How many times `keep` are held before the smallest are thrown out."""
 
 
 class Largest:
-    """The `keep` largest of a stream, with the places (row, column) they come from.
-
-    Of equal scores the one that came first is kept. A buffer of twice `keep`, cut whenever it is full.
-    """
+    """The `keep` largest scores; of equal ones those that came first. What is below `cut` need not be added."""
 
     def __init__(self, keep: int) -> None:
-        self.keep = max(1, keep)
-        self.cut = np.float32(-np.inf)
-        self.parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self.keep = keep
+        self.cut = float(LOWEST)
+        self._edge = float(LOWEST)  # `keep` scores are known to be >= it; the cut may lie just above the least of them
+        self.parts: list[Scores] = []
         self.held = 0
 
-    def add(self, scores: np.ndarray, row: int, column: int, mask: np.ndarray | None = None) -> None:
-        """A tile (R, C) whose first score is at row, column; only where `mask` holds."""
-        chosen = scores > self.cut  # a tie with the cut came later than `keep` others: it would be left out
-        if mask is not None:
-            chosen &= mask
-        rows, columns = np.nonzero(chosen)
-        self.parts.append((scores[rows, columns], np.stack([rows + row, columns + column], 1).astype(np.int32)))
-        self.held += len(rows)
-        if self.held >= 2 * self.keep:
-            self.sorted()
+    def add(self, scores: Scores) -> None:
+        if len(scores.values):
+            self.parts.append(scores)
+            self.held += len(scores.values)
+        if self.held > SLACK * self.keep:
+            self._throw_out()
+            if self.held > (1 + SLACK) / 2 * self.keep:
+                self._keep_exactly()
 
-    def sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """(K,) scores, ascending, and (K, 2) int32 places."""
-        values = np.concatenate([part[0] for part in self.parts] or [np.empty(0, np.float32)])
-        places = np.concatenate([part[1] for part in self.parts] or [np.empty((0, 2), np.int32)])
-        best = np.argsort(-values, kind="stable")[: self.keep][::-1]
-        values, places = values[best], places[best]
-        if len(values) == self.keep:
-            self.cut = values[0]
-        self.parts, self.held = [(values[::-1], places[::-1])], len(values)
-        return values, places
+    def raise_cut(self, edge: float) -> None:
+        """At least `keep` of the stream's scores so far are known to be >= `edge`."""
+        self._edge = max(self._edge, edge)
+        self.cut = max(self.cut, self._edge)
 
+    def all(self) -> Scores:
+        """What is kept, in the order in which it came."""
+        if self.held > self.keep:
+            self._keep_exactly()
+        return self._together()
 
-class Hardest:
-    """The `keep` highest (sign 1) or lowest (sign -1) pairs, with the indices they have outside the label order."""
+    def ascending(self) -> Scores:
+        """What is kept, in ascending order; of equal scores the one that came first is the last."""
+        scores = self.all()
+        best = np.sort(_ranks(scores.values))
+        order = LAST - (best & LAST)
+        return Scores(*(column[order] for column in scores))
 
-    def __init__(self, keep: int, order: np.ndarray, sign: int) -> None:
-        self.keep, self.order, self.sign = keep, order, sign
-        self.best: list[tuple[float, int, int]] = []
+    def _throw_out(self) -> None:
+        scores = self._together()
+        self._hold(scores, scores.values >= np.float32(self._edge))
 
-    def look(self, tile: Tile, mask: np.ndarray | None) -> None:
+    def _keep_exactly(self) -> None:
+        scores = self._together()
         if self.keep == 0:
+            self._hold(scores, np.zeros(len(scores.values), bool))
             return
-        hardness = tile.scores if self.sign > 0 else -tile.scores
-        if mask is not None:
-            hardness = np.where(mask, hardness, -np.inf)
-        cut = self.best[-1][0] if len(self.best) == self.keep else -np.inf
-        flat = hardness.ravel()
-        if flat.max() <= cut:
-            return
-        at = np.flatnonzero(flat > cut)
-        if len(at) > self.keep:
-            at = at[np.argpartition(flat[at], len(at) - self.keep)[len(at) - self.keep :]]
-        for row, column, value in zip(*np.unravel_index(at, hardness.shape), flat[at], strict=True):
-            i, j = sorted((int(self.order[tile.row + row]), int(self.order[tile.column + column])))
-            self.best.append((float(value), i, j))
-        self.best = sorted(self.best, key=lambda item: (-item[0], item[1:]))[: self.keep]
+        ranks = _ranks(scores.values)
+        last = len(ranks) - self.keep
+        self._hold(scores, ranks >= np.partition(ranks, last)[last])
+        # An equal score that comes later would not be kept: from now on only larger ones count.
+        self.cut = max(self.cut, float(np.nextafter(self.parts[0].values.min(), np.float32(np.inf))))
 
-    def pairs(self) -> tuple[ScoredPair, ...]:
-        return tuple(ScoredPair(i, j, self.sign * value) for value, i, j in self.best)
+    def _hold(self, scores: Scores, chosen: np.ndarray) -> None:
+        kept = Scores(*(column[chosen] for column in scores))
+        self.parts, self.held = [kept], len(kept.values)
+
+    def _together(self) -> Scores:
+        self.parts = [joined(self.parts)]
+        return self.parts[0]
+
+
+LAST = np.uint64(2**32 - 1)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """One uint64 for each score that grows with it and, among equal ones, falls with the place in the array."""
+    bits = (values + np.float32(0)).view(np.uint32)  # -0 + 0 is 0: both are one score
+    # Floats of one sign sort like their bits; those of negative ones are turned round.
+    keys = np.where(bits >> 31, ~bits, bits | np.uint32(2**31)).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= LAST - np.arange(len(values), dtype=np.uint64)
+    return keys
