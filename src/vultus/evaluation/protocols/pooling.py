@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.scores.walk import UNIT_TOLERANCE
+from vultus.evaluation.scores.embeddings import UNIT_TOLERANCE
 
 BLOCK = 2**14
 """Pairs scored at once: 64 MiB of gathered rows of 512 numbers."""
