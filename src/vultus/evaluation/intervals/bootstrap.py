@@ -51,6 +51,12 @@ class IdentityBootstrap:
                 return rows
         raise ValueError("hardly any resample of these identities has a comparison: too few identities to resample")
 
+    def over(self, comparisons: Comparisons) -> IdentityBootstrap:
+        """The same resamples of the same people, for other comparisons of them (a second recogniser's)."""
+        other = IdentityBootstrap(comparisons, self.replicates, self.seed)
+        other.__dict__["weights"] = self.weights  # where cached_property keeps it
+        return other
+
     def mated(self, errors_by_identity: np.ndarray) -> np.ndarray:
         """(R,) false non-match rate of each resample, from the false non-matches of each identity, (G,) int."""
         return self._times(errors_by_identity) / self._mated_totals
@@ -108,16 +114,14 @@ class IdentityBootstrap:
         """Weighted FNMR of resample r where the lowest places[r] mated scores fail; the resamples by rising place."""
         assert scores.mated_identity is not None and scores.failures is not None
         identities = len(self.comparisons.mated)
-        counts = np.bincount(scores.mated_identity, minlength=identities) + scores.failures
         missed = scores.failures.astype(np.float64)
         rates, done = np.empty(len(places)), 0
         for r in np.argsort(places):
             if places[r] > done:
                 missed += np.bincount(scores.mated_identity[done : places[r]], minlength=identities)
                 done = places[r]
-            row = self.weights[r].astype(np.float64)
-            rates[r] = (row @ missed) / (row @ counts)
-        return rates
+            rates[r] = self.weights[r] @ missed
+        return rates / self._mated_totals[: len(places)]
 
     @cached_property
     def _mated_totals(self) -> np.ndarray:
