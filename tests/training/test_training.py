@@ -255,7 +255,7 @@ def test_a_typo_names_the_key_and_the_mend(override: str, words: str, procedural
 
 
 def test_every_recipe_loads() -> None:
-    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    recipes = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
     assert recipes
     for path in recipes:
         load_recipe(path)

@@ -56,12 +56,8 @@ def compare(
     (images, people), notes = result.test_counts, cautions(result)
     about = f"{result.test}: {images:,} images of {people:,} identities, {result.non_mated:,} non-mated pairs"
     withheld = [f"FAR {far:g} is withheld: it needs {needs:,}." for far, needs in result.withheld.items()]
-    table(
-        f"TAR on {result.test}, mean of {result.seeds} seeds",
-        rate_columns(result),
-        rate_rows(result),
-        [about, *withheld],
-    )
+    mean = f"mean of {result.seeds} seeds" if result.seeds > 1 else "one seed"
+    table(f"TAR in percent on {result.test}, {mean}", rate_columns(result), rate_rows(result), [about, *withheld])
     table(
         f"Difference to {result.baseline} in points, on the same comparisons",
         difference_columns(result),
@@ -71,4 +67,6 @@ def compare(
     table("What training cost", COSTS, cost_rows(result))
     for run, reason in result.failures:
         typer.echo(f"not in the figures: {run}: {reason}")
+    if result.failures:
+        typer.echo(f"a failed run is tried again once its folder in {result.folder / 'runs'} is deleted")
     typer.echo(f"report: {result.folder / 'report.html'}")

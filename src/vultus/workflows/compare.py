@@ -14,7 +14,7 @@ from vultus.files import save_atomically
 from vultus.terminal import track
 from vultus.workflows.compare_plan import Plan, Planned, make_plan
 from vultus.workflows.compare_report import write_comparison_report
-from vultus.workflows.compare_results import Comparison, measure, runs_to_embed, withheld
+from vultus.workflows.compare_results import Comparison, measure, measured_fars, runs_to_embed, withheld
 from vultus.workflows.compare_run import Outcome, train_apart
 from vultus.workflows.embedder import open_embedder
 
@@ -60,7 +60,7 @@ def compare(
     )
     names = [candidate.name for candidate in plan.candidates]
     if baseline is not None and baseline not in names:
-        raise VultusError(f"--baseline {baseline}: no recipe is called that; there are {', '.join(names)}")
+        raise VultusError(f"--baseline: no recipe is called {baseline!r}; there are {', '.join(names)}")
     outcomes = [
         train_apart(run.recipe, run.folder) if training else Outcome.read(run.folder)
         for run in track(plan.runs, "runs", unit="runs")
@@ -76,7 +76,6 @@ def _report(plan: Plan, outcomes: Sequence[Outcome], out: Path, baseline: str, c
     for name in ("seed", "images_per_identity"):
         recipe["training"].pop(name, None)
     missing = withheld(scores)
-    fars = next(run.tars for entry in entries for run in entry.finished)
     result = Comparison(
         folder=out,
         data=plan.train.title,
@@ -90,7 +89,7 @@ def _report(plan: Plan, outcomes: Sequence[Outcome], out: Path, baseline: str, c
         seeds=plan.seeds,
         mated=scores.mated_comparisons,
         non_mated=scores.non_mated,
-        fars=tuple(fars),
+        fars=measured_fars(entries),
         withheld=missing,
         baseline=baseline,
         recipe=recipe,

@@ -181,9 +181,9 @@ def _no_twins(candidates: Sequence[Candidate], runs: Sequence[Planned]) -> None:
     names = [candidate.name for candidate in candidates]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise VultusError(f"two recipes are called {twice[0]}; give each file a name of its own")
-    owner: dict[Path, str] = {}
+    owner: dict[str, str] = {}
     for run in runs:
-        other = owner.setdefault(run.folder, run.title)
+        other = owner.setdefault(run.folder.name.rpartition("-")[2], run.title)
         if other != run.title:
             raise VultusError(
                 f"{run.candidate.name} is the same recipe as {other.split(',')[0]}; leave one of them out"

@@ -11,7 +11,6 @@ import vultus
 from vultus.evaluation.figures.comparison import DotPanel, dots
 from vultus.evaluation.intervals.seeds import SeedEstimate
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
-from vultus.evaluation.report.verification import percent
 from vultus.files import save_atomically
 from vultus.workflows.compare_results import Comparison, Entry
 
@@ -28,7 +27,7 @@ def write_comparison_report(result: Comparison) -> Path:
     sections: list[Section] = [
         Table(("", ""), _provenance(result), title="What was compared"),
         *(Text(note, kind="note") for note in cautions(result)),
-        Table(rate_columns(result), rate_rows(result), title="TAR by FAR, mean of the seeds", note=INTERVALS),
+        Table(rate_columns(result), rate_rows(result), title="TAR in percent, mean of the seeds", note=INTERVALS),
         Figure(picture, caption=_caption(result), title="Losses side by side"),
         Table(
             difference_columns(result),
@@ -128,7 +127,7 @@ def _caption(result: Comparison) -> str:
 
 
 def rate_columns(result: Comparison) -> tuple[str, ...]:
-    return ("loss", *(f"TAR at FAR {far:g}" for far in result.fars))
+    return ("loss", *(f"at FAR {far:g}" for far in result.fars))
 
 
 def rate_rows(result: Comparison) -> list[tuple[str, ...]]:
@@ -177,14 +176,14 @@ def _number(value: float | None) -> str:
 def _cell(found: SeedEstimate | None) -> str:
     if found is None:
         return "–"
-    return f"{percent(found.value)} ({100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f})"
+    return f"{100 * found.value:.1f} ({100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f})"
 
 
 def _points(found: SeedEstimate | None) -> str:
     if found is None:
         return "–"
     low, high = found.interval
-    return f"{100 * found.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){' *' if found.beyond_noise else ''}"
+    return f"{100 * found.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){'*' if found.beyond_noise else ''}"
 
 
 def _seed_columns(result: Comparison) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ import numpy as np
 from vultus.errors import VultusError
 from vultus.evaluation.intervals import IdentityBootstrap, is_supported, needed_comparisons
 from vultus.evaluation.intervals.seeds import SeedEstimate, SeedSpread, difference_over_seeds, mean_over_seeds
-from vultus.evaluation.protocols.verification import operating_point
+from vultus.evaluation.protocols.verification import operating_point, require_comparisons
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.workflows.compare_plan import Plan, Planned
 from vultus.workflows.compare_run import Outcome
 
-FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+FARS = (1e-2, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def measure(
                 trained = replace(trained, outcome=Outcome("failed", f"test: {error}", outcome.lives))
             else:
                 last = scores
-                bootstrap = bootstrap or _bootstrap(scores, replicates)
+                bootstrap = bootstrap or _bootstrap(scores, replicates, plan.test.title)
                 trained = _measured(trained, scores, bootstrap)
         found[planned.candidate.name, planned.seed] = trained
     if last is None:
@@ -187,11 +187,14 @@ def measure(
     return tuple(_with_estimates(entries, baseline)), last
 
 
-def _bootstrap(scores: PairScores, replicates: int) -> IdentityBootstrap:
-    from vultus.evaluation.protocols.verification import require_comparisons
-
+def _bootstrap(scores: PairScores, replicates: int, test: str) -> IdentityBootstrap:
     assert scores.comparisons is not None
     require_comparisons(scores, len(scores.comparisons.mated))
+    if not is_supported(FARS[0], scores.non_mated):
+        raise VultusError(
+            f"{test} has {scores.non_mated:,} non-mated pairs, but FAR {FARS[0]:g} needs "
+            f"{needed_comparisons(FARS[0]):,}; add people to the test split"
+        )
     return IdentityBootstrap(scores.comparisons, replicates)
 
 
@@ -209,8 +212,7 @@ def _with_estimates(entries: Sequence[Entry], baseline: str) -> list[Entry]:
     """Means over seeds and differences to the baseline, at every FAR."""
     base = next(entry for entry in entries if entry.name == baseline)
     done = []
-    fars = next(entry.finished[0].tars for entry in entries if entry.finished)
-    spreads = {far: SeedSpread.pooled([_tars(entry, far) for entry in entries]) for far in fars}
+    spreads = {far: SeedSpread.pooled([_tars(entry, far) for entry in entries]) for far in measured_fars(entries)}
     for entry in entries:
         tar, difference = {}, {}
         for far, spread in spreads.items() if entry.finished else ():
@@ -221,6 +223,11 @@ def _with_estimates(entries: Sequence[Entry], baseline: str) -> list[Entry]:
                 )
         done.append(replace(entry, tar=tar, difference=difference))
     return done
+
+
+def measured_fars(entries: Sequence[Entry]) -> tuple[float, ...]:
+    """FARs at which every finished run has its figures."""
+    return tuple(far for far in FARS if all(far in run.tars for entry in entries for run in entry.finished))
 
 
 def _tars(entry: Entry, far: float) -> list[float]:

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,12 +80,9 @@ def train_apart(recipe: Recipe, folder: Path) -> Outcome:
     outcome = Outcome.read(folder)
     if outcome.over:
         return outcome
-    folder.mkdir(parents=True, exist_ok=True)
-    content = yaml.safe_dump(recipe.model_dump(), sort_keys=False)
-    save_atomically(content.encode(), folder / "recipe.yaml")
+    write_recipe(recipe, folder)
     words = [sys.executable, "-m", "vultus.workflows.compare_run", str(folder)]
-    before = signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
+    with _terminable():
         # a session of its own: a terminal's Ctrl-C reaches the run once, through here
         process = subprocess.Popen(words, start_new_session=True)
         try:
@@ -92,10 +91,8 @@ def train_apart(recipe: Recipe, folder: Path) -> Outcome:
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
     outcome = Outcome.read(folder)
-    if code == 130:
+    if code in (130, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}, see the lines above"
@@ -104,8 +101,27 @@ def train_apart(recipe: Recipe, folder: Path) -> Outcome:
     return outcome
 
 
-def _as_interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """What the other process reads."""
+    content = yaml.safe_dump(recipe.model_dump(), sort_keys=False)
+    save_atomically(content.encode(), folder / "recipe.yaml")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is as good as Ctrl-C."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(folder: Path) -> int:
@@ -113,7 +129,6 @@ def main(folder: Path) -> int:
     from vultus.training import load_recipe
     from vultus.training.loop import train
 
-    _end_with_parent()
     run, earlier = folder / "run", Outcome.read(folder)
     resume = (run / "last.pt").is_file()
     if run.is_dir() and not resume:
@@ -197,7 +212,7 @@ def _status(name: str) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A comparison that was killed must not leave a run behind that the next one would write into as well."""
     parent = os.getppid()
 
@@ -210,4 +225,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

@@ -99,7 +99,7 @@ def student(freedom: float, confidence: float = 0.95) -> float:
         from statistics import NormalDist
 
         return NormalDist().inv_cdf(0.5 + confidence / 2)
-    step = np.pi / 2 / 200_000
-    angles = step * (np.arange(200_000) + 0.5)
+    step = np.pi / 2 / 20_000
+    angles = step * (np.arange(20_000) + 0.5)
     inside = np.cumsum(np.cos(angles) ** (freedom - 1))
     return sqrt(freedom) * float(np.tan(np.interp(confidence * inside[-1], inside, angles + step / 2)))
