@@ -102,7 +102,7 @@ def test_bins_hold_the_worse_picture_and_as_many_comparisons_each():
     rejected[[0, 4, 8, 12, 16, 20, 40, 60, 80, 99]] = True
     found, values = many(rejected, np.arange(100))
     values[1::2] += 1000  # the better picture of each pair
-    low = by_condition(found, Condition("size", "size", "pixels", "low", values))
+    low = by_condition(found, Condition("size", "size", "pixels", "low", values), bins=5)
     assert [b.fnmr.rate.trials for b in low.bins] == [20] * 5
     assert [b.fnmr.rate.errors for b in low.bins] == [5, 1, 1, 1, 2]
     assert (low.bins[0].low, low.bins[-1].high) == (0, 99)

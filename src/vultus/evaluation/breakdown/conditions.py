@@ -10,6 +10,7 @@ import numpy as np
 from vultus.errors import VultusError
 from vultus.evaluation.breakdown.cell import Cell, mated_cell
 from vultus.evaluation.breakdown.outcomes import Outcomes
+from vultus.evaluation.intervals import MINIMUM_ERRORS
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +62,10 @@ class Breakdown:
         return asdict(self)
 
 
-def by_condition(outcomes: Outcomes, condition: Condition, bins: int = 5) -> Breakdown:
+def by_condition(outcomes: Outcomes, condition: Condition, bins: int | None = None) -> Breakdown:
     """FNMR at the threshold of `outcomes` in bins with about as many mated comparisons each.
 
+    bins: as many as there are tens of errors, so that each may be told, at least 2 and at most 5.
     A comparison counts by the worse of its two pictures. Comparisons of equal value stay together, so there may be
     fewer bins. Raises VultusError for another number of values, or where no value is known.
     """
@@ -74,6 +76,8 @@ def by_condition(outcomes: Outcomes, condition: Condition, bins: int = 5) -> Bre
     known = ~np.isnan(value)
     if not known.any():
         raise VultusError(f"{condition.name} is known of no mated comparison; nothing can be broken down by it")
+    if bins is None:
+        bins = int(np.clip(outcomes.rejected[known].sum() // MINIMUM_ERRORS, 2, 5))
     ordered = np.sort(value[known])
     edges = np.unique(np.append(ordered[np.arange(bins) * len(ordered) // bins], ordered[-1]))
     every = _cell(outcomes, np.ones(len(value), bool), None)
