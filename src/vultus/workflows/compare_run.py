@@ -225,5 +225,7 @@ def end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    # a shell's background job ignores it, and its children would too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     sys.exit(main(Path(sys.argv[1])))
