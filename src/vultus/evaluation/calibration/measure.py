@@ -10,8 +10,8 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation.calibration.likelihood import fit_likelihood
 from vultus.evaluation.calibration.people import People
+from vultus.evaluation.calibration.prediction import Covariances, Measured, Sample, measured, prediction
 from vultus.evaluation.calibration.record import Calibration
-from vultus.evaluation.calibration.spread import Measured, Sample, Spread, prediction, spreads
 from vultus.evaluation.calibration.tail import DECADES, TailFit, fit_tail
 from vultus.evaluation.calibration.thresholds import CalibrationPoint, calibration_grid, grid_rate
 from vultus.evaluation.comparisons import AllPairs
@@ -42,7 +42,7 @@ def calibrate(
     split: str = "calibration",
     data_digest: str = "",
     max_per_identity: int | None = None,
-    mated_failures: int = 0,
+    mated_failures: int | np.ndarray = 0,
     people: People | None = None,
     block: int = 2048,
 ) -> Calibration:
@@ -93,7 +93,8 @@ def calibrate_scores(
     if compared is not None and scores.tail_identities is not None:
         replicates = IdentityBootstrap(compared, REPLICATES).weights
     tail = fit_tail(scores, [(at.threshold, (at.fmr_low, at.fmr_high)) for at in points], replicates, REPLICATES)
-    counts, people_with = np.unique(compared.images, return_counts=True) if isinstance(compared, AllPairs) else ((), ())
+    scored = getattr(compared, "scored", compared)  # the failures beside them make no non-mated comparisons
+    counts, people_with = np.unique(scored.images, return_counts=True) if isinstance(scored, AllPairs) else ((), ())
     from vultus import __version__
 
     return Calibration(
@@ -157,32 +158,32 @@ def _points(scores: PairScores) -> list[CalibrationPoint]:
         rate = count / scores.non_mated
         effective = found.effective * (rate or 1 / scores.non_mated) / max(1 - rate, 1e-9)
         interval = wilson_at(rate, found.effective)
-        points.append(_point(scores, fmr, threshold, rate, interval, effective, found.spread, effective))
+        points.append(_point(scores, fmr, threshold, rate, interval, effective, found.covariances, effective))
     return points
 
 
 def _measured(scores: PairScores, errors: Sequence[int]) -> list[Measured]:
     """What people share at each number of false matches (descending), as far as it is known whose they are."""
     compared, pairs = scores.comparisons, scores.tail_identities
-    alone = Measured(Spread(0.0, 0.0), float(scores.non_mated))
+    alone = Measured(Covariances(0.0, 0.0), float(scores.non_mated))
     if compared is None or pairs is None:
         return [alone] * len(errors)
     sample = Sample.of(compared)
     known = [count for count in errors if 0 < count <= len(pairs)]
     largest_first = pairs[len(pairs) - max(known, default=0) :][::-1]
-    found = dict(zip(known, spreads(largest_first, known, compared, sample), strict=True)) if known else {}
+    found = dict(zip(known, measured(largest_first, known, compared, sample), strict=True)) if known else {}
     none = non_mated_rate(pairs[:0, 0], pairs[:0, 1], compared).effective  # many equal scores: no false match is left
     answers = []
     for count in errors:
         if count in found or count == 0:
-            answers.append(found.get(count, Measured(Spread(0.0, 0.0), none)))
+            answers.append(found.get(count, Measured(Covariances(0.0, 0.0), none)))
         elif not known:
             answers.append(alone)
         else:
             # Too many to keep whose they are. Two comparisons of the same two people correlate about as much at every
             # rate, so c2 / p^2 falls as 1 / p; c1 / p^2 is largest at the lowest rates.
-            near, rate = found[known[0]].spread, count / sample.comparisons
-            at = Spread(near.shared, near.repeated * known[0] / count)
+            near, rate = found[known[0]].covariances, count / sample.comparisons
+            at = Covariances(near.shared, near.repeated * known[0] / count)
             answers.append(Measured(at, (1 - rate) / (rate * at.relative_variance(rate, sample))))
     return answers
 
@@ -203,8 +204,8 @@ def _extrapolated(scores: PairScores, fit: TailFit, last: CalibrationPoint) -> l
         low, high = min(low, fmr), max(high, fmr)
         # As many independent false matches as leave this upper end: 1.96 standard errors on the log scale.
         matches = min(last.effective, (1.959964 / np.log(high / fmr)) ** 2) if high > fmr else last.effective
-        new = 1 / last.spread.relative_variance(fmr, sample)
-        points.append(_point(scores, fmr, threshold, fmr, (low, high), float(matches), last.spread, new))
+        new = 1 / last.covariances.relative_variance(fmr, sample)
+        points.append(_point(scores, fmr, threshold, fmr, (low, high), float(matches), last.covariances, new))
         index += 1
     return points
 
@@ -216,7 +217,7 @@ def _point(
     rate: float,
     interval: Interval,
     effective: float,
-    at: Spread,
+    at: Covariances,
     effective_new: float,
 ) -> CalibrationPoint:
     missed = fnmr_at(scores, threshold)

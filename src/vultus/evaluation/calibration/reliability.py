@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vultus.evaluation.calibration.spread import Z
+from vultus.evaluation.calibration.prediction import Z
 
 BINS = 14
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vultus.errors import CalibrationError
-from vultus.evaluation.calibration.spread import Spread
+from vultus.evaluation.calibration.prediction import Covariances
 from vultus.evaluation.intervals import Interval, is_supported
 
 
@@ -31,14 +31,14 @@ class CalibrationPoint:
     """How many independent false matches would leave the FMR as uncertain; fewer than seen, as they share people."""
     shared: float
     repeated: float
-    """See `spread.Spread`."""
+    """See `prediction.Covariances`."""
     predicted_low: float
     predicted_high: float
     """95 % interval of the FMR on other people: a sample as large as the calibration's."""
 
     @property
-    def spread(self) -> Spread:
-        return Spread(self.shared, self.repeated)
+    def covariances(self) -> Covariances:
+        return Covariances(self.shared, self.repeated)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ people. Then a sample with N comparisons, of which A ordered pairs share one per
 
 which is the variance of a U-statistic of two groups (Hoeffding 1948; Fogliato, Patil, Perona 2023, arXiv 2306.01198).
 c1 and c2 are estimated by moments on the calibration's people, and give the variance in a sample of any other size.
+They are widened as the calibration's own interval is, where it rests on few people (`intervals.Spread`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 
 from vultus.evaluation.comparisons import Comparisons, pair_key
 from vultus.evaluation.intervals import Interval
+from vultus.evaluation.intervals.dependence import least_non_mated
+from vultus.evaluation.intervals.spread import Spread
 
 Z = 1.959963984540054
 """97.5 % point of the normal distribution."""
@@ -57,8 +60,8 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Relative covariances of two false matches: c1 / p^2 and c2 / p^2 (never below 0)."""
+class Covariances:
+    """Relative covariances of two false matches, c1 / p^2 and c2 / p^2; never below 0."""
 
     shared: float
     """Of comparisons with one person in common: the squared variation of people's own false match rates."""
@@ -71,26 +74,35 @@ class Spread:
         alone = (1 - fmr) / (fmr * n)
         return alone + (self.shared * sample.share_one + self.repeated * sample.share_both) / n**2
 
+    def widened(self, relative_variance: float, fmr: float, sample: Sample) -> Covariances:
+        """Scaled so that they give `relative_variance` in `sample`."""
+        alone = (1 - fmr) / (fmr * sample.comparisons)
+        now, wanted = self.relative_variance(fmr, sample) - alone, max(0.0, relative_variance - alone)
+        if now > 0:
+            return Covariances(self.shared * wanted / now, self.repeated * wanted / now)
+        return Covariances(wanted * sample.comparisons**2 / max(sample.share_one, 1.0), 0.0)
+
 
 @dataclass(frozen=True)
 class Measured:
     """Of the false matches at one threshold: what people share, and how sure the rate is."""
 
-    spread: Spread
+    covariances: Covariances
     effective: float
-    """The effective number of comparisons, as `intervals.non_mated_rate` has it."""
+    """The effective number of comparisons, that of `intervals.non_mated_rate`."""
 
 
-def spreads(
+def measured(
     pairs: np.ndarray, false_matches: Sequence[int], comparisons: Comparisons, sample: Sample
 ) -> list[Measured]:
     """For each number of `false_matches` k > 0: estimated from the first k rows of `pairs`.
 
-    pairs (K, 2): the two people of each non-mated comparison, highest score first. One sort serves all thresholds: the
-    sum of squared errors of the pairs of people grows by 2 r + 1 with the r-th repetition of a pair.
+    pairs (K, 2): the two people of each non-mated comparison, highest score first. The same as `non_mated_rate` at
+    each threshold, but one sort serves all of them: the sum of squared errors of the pairs of people grows by 2 r + 1
+    with the r-th repetition of a pair.
     """
     each = comparisons.non_mated.astype(np.float64)
-    people, n = len(each), sample.comparisons
+    people, n, least = len(each), sample.comparisons, least_non_mated(comparisons.non_mated)
     keys = pair_key(pairs[:, 0], pairs[:, 1], people)
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -99,20 +111,24 @@ def spreads(
     repetition[order] = np.arange(len(keys)) - np.repeat(starts, np.diff(np.append(starts, len(keys))))
     squares = np.cumsum(2 * repetition + 1, dtype=np.float64)
     between = np.cumsum(comparisons.between(pairs[:, 0], pairs[:, 1]), dtype=np.float64)
+    rest = 1 - each / n
     found = []
     for k in false_matches:
         p = k / n
-        residual = np.bincount(pairs[:k].ravel(), minlength=people) - p * each
-        by_person = float(residual @ residual)
+        residual = (np.bincount(pairs[:k].ravel(), minlength=people) - p * each) ** 2
+        by_person = float(residual.sum())
         by_pair = float(squares[k - 1] - 2 * p * between[k - 1]) + p * p * (sample.share_both + n)
         one = (by_person - 2 * by_pair) / max(sample.share_one, 1.0)
         both = (by_pair - n * p * (1 - p)) / max(sample.share_both, 1.0)
-        variance = max((by_person - by_pair) / n**2, 1e-300)
-        found.append(
-            Measured(
-                Spread(max(0.0, one) / p**2, max(0.0, both) / p**2), min(n, p * (1 - p) / variance) if p < 1 else n
-            )
-        )
+        plain = Covariances(max(0.0, one) / p**2, max(0.0, both) / p**2)
+        effective = least
+        if rest.min() > 0 and p < 1:
+            corrected = residual / rest
+            variances = (max(total - by_pair, by_pair) / n**2 for total in (by_person, float(corrected.sum())))
+            spread = Spread(*variances, people=float(corrected.sum() ** 2 / max(corrected @ corrected, 1e-300)))
+            effective = max(least, p * (1 - p) / spread.widened(p * (1 - p) / n, 0.95))
+        widened = plain.widened((1 - p) / (p * effective), p, sample)
+        found.append(Measured(widened, effective))
     return found
 
 
