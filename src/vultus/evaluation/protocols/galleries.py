@@ -20,7 +20,7 @@ SMALLEST = 50
 
 @dataclass(frozen=True)
 class Draw:
-    """How galleries are drawn.
+    """How galleries are drawn. At most ten probes a person, so that a few much photographed people do not decide all.
 
     enrol            images enrolled of each person
     choose           which ones: `sampled` anew in each gallery, or the `first` in the order of the dataset
@@ -30,8 +30,8 @@ class Draw:
 
     enrol: int = 1
     choose: Choose = "sampled"
-    mated_each: int | None = None
-    strangers_each: int | None = None
+    mated_each: int | None = 10
+    strangers_each: int | None = 10
 
     def __post_init__(self) -> None:
         for name in ("enrol", "mated_each", "strangers_each"):
@@ -64,11 +64,11 @@ def same_kind(missing: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
 
 
 def gallery_sizes(images: np.ndarray, draw: Draw) -> tuple[int, ...]:
-    """50, 100, 200, 500, ... people, up to half of those there are, so that as many strangers remain.
+    """50, 100, 200, 500, ... people, up to half of those with enough images: galleries differ, and strangers remain.
 
     images (G,): how many each identity has. With fewer than 100 people: one gallery of half of them.
     """
-    most = min(len(images) // 2, int((images >= draw.enrol).sum()))
+    most = int((images >= draw.enrol).sum()) // 2
     series = [step * 10**power for power in range(1, 9) for step in (1, 2, 5)]
     return tuple(size for size in series if SMALLEST <= size <= most) or (max(1, most),)
 

@@ -58,9 +58,9 @@ def open_set(
 ) -> OpenSet:
     """Open-set identification in galleries sampled from embeddings (N, D) float32 unit rows and labels (N,).
 
-    people      gallery sizes; by default 50, 100, 200, 500, ... up to half of the identities
+    people      gallery sizes; by default 50, 100, 200, 500, ... up to half of those who can be enrolled
     galleries   how many are sampled of each size; their searches are pooled, and their spread is reported
-    draw        how many images are enrolled and searched (`Draw`); by default one enrolled, all others searched
+    draw        how many images are enrolled and searched (`Draw`); by default one enrolled, ten others searched
     missing     (F,) labels of photographs in which no face was found
     resamples   of the people, for the interval that chooses the threshold anew; 0: none
 
