@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
-from vultus.evaluation.comparisons import Comparisons, Listed
 from vultus.evaluation.protocols.verification import FARS, Verification, verify
-from vultus.evaluation.scores import BINS, TAIL, PairScores, explicit_scores
-from vultus.evaluation.scores.pairs import bins
+from vultus.evaluation.scores import PairScores, explicit_scores
 
 
 def verify_list(
@@ -33,9 +30,7 @@ def verify_list(
     return verify(found, fars, images=images, identities=people, bootstrap=bootstrap)
 
 
-def listed_scores(
-    scores: np.ndarray, same: np.ndarray, identities: np.ndarray | None = None, *, tail: int = TAIL
-) -> PairScores:
+def listed_scores(scores: np.ndarray, same: np.ndarray, identities: np.ndarray | None = None) -> PairScores:
     """`PairScores` of listed comparisons; see `verify_list`. The codes in `identities` are those of its fields."""
     scores, same = np.asarray(scores, np.float32), np.asarray(same, bool)
     if scores.ndim != 1 or same.shape != scores.shape:
@@ -45,24 +40,11 @@ def listed_scores(
     identities = np.asarray(identities)
     if identities.shape != (len(scores), 2) or ((identities[:, 0] == identities[:, 1]) != same).any():
         raise ValueError("identities must be (P, 2) codes, equal in a row exactly where `same` is true")
-    explicit_scores(scores[same], scores[~same][:0])  # refuses NaN and infinity by name
-    explicit_scores(scores[:0], scores[~same])
-    people = int(identities.max(initial=-1)) + 1
-    missing = np.isneginf(scores)
-    mated, non_mated = np.flatnonzero(same & ~missing), np.flatnonzero(~same & ~missing)
-    mated = mated[np.argsort(scores[mated], kind="stable")]
-    ascending = non_mated[np.argsort(scores[non_mated], kind="stable")][max(0, len(non_mated) - tail) :]
-    failures = np.bincount(identities[same & missing, 0], minlength=people)
-    return PairScores(
-        mated=scores[mated],
-        mated_failures=int(failures.sum()),
-        non_mated=len(non_mated),
-        tail=scores[ascending],
-        histogram=np.bincount(bins(np.clip(scores[non_mated], -1, 1)), minlength=BINS),
-        comparisons=cast(Comparisons, Listed(identities[same | ~missing], people)),
-        mated_identity=identities[mated, 0].astype(np.int32),
-        failures=failures,
-        tail_identities=identities[ascending].astype(np.int32),
+    return explicit_scores(
+        scores[same],
+        scores[~same],
+        mated_identity=identities[same, 0],
+        non_mated_identities=identities[~same],
     )
 
 
