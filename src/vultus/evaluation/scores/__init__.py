@@ -1,6 +1,7 @@
 """Scores of every comparison, in bounded memory."""
 
 from vultus.evaluation.scores.embeddings import check_embeddings
+from vultus.evaluation.scores.identity_counts import IdentityCounts, count_by_identity
 from vultus.evaluation.scores.pairs import BIN, BINS, TAIL, PairScores, ScoredPair, explicit_scores
 from vultus.evaluation.scores.walk import all_pairs, two_sets
 
@@ -8,10 +9,12 @@ __all__ = [
     "BIN",
     "BINS",
     "TAIL",
+    "IdentityCounts",
     "PairScores",
     "ScoredPair",
     "all_pairs",
     "check_embeddings",
+    "count_by_identity",
     "explicit_scores",
     "two_sets",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-from vultus.evaluation.scores.compare import LOWEST, Scores, joined
+from vultus.evaluation.scores.compare import Scores, joined
+from vultus.evaluation.scores.strips import LOWEST
+from vultus.evaluation.scores.threads import in_order
 
 SLACK = 1.5
 """How many times `keep` are held before the smallest are thrown out."""
@@ -40,11 +44,19 @@ class Largest:
             self._keep_exactly()
         return self._together()
 
-    def ascending(self) -> Scores:
+    def ascending(self, threads: int = 1) -> Scores:
         """What is kept, in ascending order; of equal scores the one that came first is the last."""
-        scores = self.all()
-        best = np.sort(_ranks(scores.values))
-        order = LAST - (best & LAST)
+        scores = self._together()
+        ranks = _ranks(scores.values)
+        first = max(0, len(ranks) - self.keep)
+        cuts = np.unique(np.linspace(first, len(ranks), threads + 1).astype(int))
+        inside = cuts[cuts < len(ranks)]
+        if len(inside):
+            ranks.partition(inside)
+        parts = [ranks[start:end] for start, end in pairwise(cuts)]
+        for _ in in_order(np.ndarray.sort, parts, threads):
+            pass
+        order = (LAST - (ranks[first:] & LAST)).view(np.int64)
         return Scores(*(column[order] for column in scores))
 
     def _throw_out(self) -> None:
@@ -76,9 +88,11 @@ LAST = np.uint64(2**32 - 1)
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """One uint64 for each score that grows with it and, among equal ones, falls with the place in the array."""
-    bits = (values + np.float32(0)).view(np.uint32)  # -0 + 0 is 0: both are one score
-    # Floats of one sign sort like their bits; those of negative ones are turned round.
-    keys = np.where(bits >> 31, ~bits, bits | np.uint32(2**31)).astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= LAST - np.arange(len(values), dtype=np.uint64)
-    return keys
+    bits = (values + np.float32(0)).view(np.int32)  # -0 + 0 is 0: both are one score
+    # Floats of one sign sort like their bits; those of negative ones have to be turned round.
+    bits ^= (bits >> 31) & np.int32(2**31 - 1)
+    ranks = bits.astype(np.int64).view(np.uint64)
+    ranks += np.uint64(2**31)
+    ranks <<= np.uint64(32)
+    ranks |= np.arange(2**32 - 1, 2**32 - 1 - len(values), -1, dtype=np.uint64)
+    return ranks

@@ -17,7 +17,7 @@ BIN = 2.0**-16
 BINS = 2**17 + 1
 """Bins over [-1, 1]; the last one holds only the score 1."""
 
-TAIL = 2**21
+TAIL = 2**20
 """How many of the largest non-mated scores are kept one by one (64 MiB; up to four times that while collecting)."""
 
 HARDEST = 24

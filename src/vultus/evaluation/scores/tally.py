@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vultus.evaluation.scores.compare import LOWEST, Part, Scores, joined
+from vultus.evaluation.scores.compare import Part, Scores, joined
 from vultus.evaluation.scores.largest import Largest
 from vultus.evaluation.scores.pairs import BIN, BINS
+from vultus.evaluation.scores.strips import LOWEST
 
 GROWTH = 1.1
 """The cut is looked for anew whenever the comparisons have grown by this factor."""
@@ -24,6 +25,8 @@ class Tally:
         self.mated: list[tuple[np.ndarray, np.ndarray]] = []
         self.largest, self.lowest = Largest(keep), Largest(lowest)
         self.floor = floor
+        self.is_whole = True
+        """False while a part is being added: an interruption there leaves nothing that may be written down."""
         self._looked = 0
 
     @property
@@ -41,13 +44,15 @@ class Tally:
         return self.largest.held < min(self.largest.keep, self.non_mated)
 
     def add(self, part: Part) -> None:
-        self.tiles += 1
+        self.is_whole = False
         self.histogram += part.histogram
         self.largest.add(part.tail)
         if len(part.mated.values):
             values, rows, columns = part.mated
             self.mated.append((values, rows))
             self.lowest.add(Scores(-values, rows, columns))
+        self.tiles += 1
+        self.is_whole = True
         if self.non_mated > GROWTH * self._looked:
             self._looked = self.non_mated
             above = np.cumsum(self.histogram[::-1])

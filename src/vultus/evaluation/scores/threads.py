@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -21,7 +21,7 @@ def blas_threads() -> int:
     return max(known) if known else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result]:
     """work(item) for each item, in their order; at most two items a thread are under way or waiting to be taken.
 
     Matrix products inside run on one thread each: several small ones side by side need no waiting for each other, as

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,13 @@ import numpy as np
 from vultus.errors import VultusError
 from vultus.evaluation.comparisons import AllPairs, TwoSets
 from vultus.evaluation.scores.checkpoint import Checkpoint, digest_of
-from vultus.evaluation.scores.compare import LOWEST, Compare, Part, Scores
+from vultus.evaluation.scores.compare import Compare, Part, Scores
+from vultus.evaluation.scores.compare_torch import CompareTorch
 from vultus.evaluation.scores.embeddings import check_rows
 from vultus.evaluation.scores.failures import by_identity, with_failures
 from vultus.evaluation.scores.layout import Layout, Side
 from vultus.evaluation.scores.pairs import HARDEST, TAIL, PairScores, ScoredPair
+from vultus.evaluation.scores.strips import LOWEST
 from vultus.evaluation.scores.tally import Tally
 from vultus.evaluation.scores.threads import blas_threads, in_order
 from vultus.terminal import track
@@ -22,11 +27,14 @@ from vultus.terminal import track
 BLOCK = 2048
 """Rows and columns of a tile: its 4 million comparisons take 0.05 s of one core."""
 
-SAMPLE = 1024
+GPU_BLOCK = 8192
+"""The same on a GPU: large enough that loading the columns takes less time than comparing them."""
+
+SAMPLE = 512
 """Rows and columns of the sample that tells roughly where the largest scores begin."""
 
 LONG = 10**9
-"""Comparisons from which on there is a progress bar (about ten seconds)."""
+"""Comparisons from which on there is a progress bar (about ten seconds of two cores)."""
 
 
 def all_pairs(
@@ -34,20 +42,49 @@ def all_pairs(
     labels: np.ndarray,
     *,
     mated_failures: int | np.ndarray = 0,
-    block: int = BLOCK,
+    block: int | None = None,
     tail: int = TAIL,
     hardest: int = HARDEST,
     threads: int | None = None,
     device: str | None = None,
     checkpoint: Path | None = None,
 ) -> PairScores:
-    """Compare every image with every other one, once."""
+    """Compare every image with every other one, once.
+
+    embeddings      (N, D) rows of unit length, float32 (other floats are converted tile by tile); a `np.memmap` is
+                    read in tiles and never copied as a whole
+    labels          (N,) identity of each; coded 0..G-1 in the order of `np.unique(labels)`
+    mated_failures  mated comparisons without a score (no face was found): (G,) by identity, or in all; a total above
+                    zero leaves the mated scores without identities
+    block           rows and columns of a tile
+    tail            how many of the largest non-mated scores are kept one by one, with their identities
+    hardest         how many of the lowest mated and highest non-mated pairs are kept with their rows
+    threads         by default as many as a matrix product takes: the cores, or what OMP_NUM_THREADS says
+    device          None: numpy. "cuda": torch on a GPU (never run on one so far); "cpu": torch on the processor
+    checkpoint      an .npz file in which the walk is written down every minute and when it is interrupted; the same
+                    call takes it up there. It stays when all is done
+
+    Scores are float32 cosines clipped to [-1, 1]; a tile of another size may round one differently in the last bit
+    (about 1e-7). The result does not depend on the number of threads, nor on interruptions. Memory beyond the input:
+    the tail (36 bytes a score at the most), the mated scores (8 bytes each, twice that at the end), 24 bytes an image,
+    about 20 MiB a thread.
+
+    Raises VultusError for a row with NaN, a row that is not of unit length, labels of another length, and for a
+    checkpoint of other data.
+    """
     embeddings, labels = check_rows(embeddings, labels)
     identities, codes, images = np.unique(labels, return_inverse=True, return_counts=True)
     failures = by_identity(mated_failures, len(identities))
     side = Side.of(embeddings, codes)
-    tally = walk(Layout(side, side, block), tail, hardest, threads, device, checkpoint)
-    return _kept(tally, Layout(side, side, block), tail, hardest, AllPairs(images), mated_failures, failures)
+    layout = Layout(side, side, _block(block, device))
+    kept = walk(layout, tail, hardest, threads, device, checkpoint)
+    return replace(
+        kept,
+        comparisons=with_failures(AllPairs(images), failures),
+        mated_failures=int(np.sum(mated_failures)),
+        mated_identity=None if failures is None else kept.mated_identity,
+        failures=failures,
+    )
 
 
 def two_sets(
@@ -58,7 +95,7 @@ def two_sets(
     *,
     same_images: bool = False,
     mated_failures: int | np.ndarray = 0,
-    block: int = BLOCK,
+    block: int | None = None,
     tail: int = TAIL,
     hardest: int = HARDEST,
     threads: int | None = None,
@@ -78,87 +115,107 @@ def two_sets(
     identities, codes = np.unique(np.concatenate([enrolled_labels, probe_labels]), return_inverse=True)
     failures = by_identity(mated_failures, len(identities))
     mine, theirs = codes[: len(enrolled)], codes[len(enrolled) :]
-    images = tuple(np.bincount(part, minlength=len(identities)) for part in (mine, theirs))
-    layout = Layout(Side.of(enrolled, mine), Side.of(probes, theirs), block, two_sets=True, same_images=same_images)
-    tally = walk(layout, tail, hardest, threads, device, checkpoint)
-    comparisons = TwoSets(*images, same_images=images[0] if same_images else 0)
-    return _kept(tally, layout, tail, hardest, comparisons, mated_failures, failures)
+    images = [np.bincount(part, minlength=len(identities)) for part in (mine, theirs)]
+    sides = Side.of(enrolled, mine), Side.of(probes, theirs)
+    layout = Layout(*sides, _block(block, device), two_sets=True, same_images=same_images)
+    kept = walk(layout, tail, hardest, threads, device, checkpoint)
+    counts = TwoSets(*images, same_images=images[0] if same_images else 0)
+    return replace(
+        kept,
+        comparisons=with_failures(counts, failures),
+        mated_failures=int(np.sum(mated_failures)),
+        mated_identity=None if failures is None else kept.mated_identity,
+        failures=failures,
+    )
 
 
 def walk(
     layout: Layout, tail: int, hardest: int, threads: int | None, device: str | None, checkpoint: Path | None
-) -> Tally:
+) -> PairScores:
+    """All tiles of a layout, without failures and the numbers of comparisons by identity."""
+    if device is None:
+        compare, threads = Compare(layout), threads or blas_threads()
+    else:
+        compare, threads = CompareTorch(layout, device), 1
     keep = max(tail, hardest)
     tally = Tally(keep, hardest, _floor(layout, keep))
-    compare: Callable[[int, int, float], Part] = Compare(layout)
     saved = None
     if checkpoint is not None:
         saved = Checkpoint(checkpoint, digest_of(layout, tail=tail, hardest=hardest, device=device))
         saved.load(tally)
-    _add_tiles(layout, compare, tally, threads or blas_threads(), saved)
-    if tally.is_short:  # the sample misled: rare, and told by the histogram
+    _add_tiles(layout, compare, tally, threads, saved)
+    if tally.is_short:  # the sample misled
         tally = Tally(keep, hardest)
-        _add_tiles(layout, compare, tally, threads or blas_threads(), saved)
-    return tally
+        _add_tiles(layout, compare, tally, threads, saved)
+    return _kept(layout, tally, tail, threads)
 
 
-def _add_tiles(layout, compare, tally, threads, saved):
-    from itertools import islice
-
+def _add_tiles(
+    layout: Layout,
+    compare: Callable[[tuple[int, int], float], Part],
+    tally: Tally,
+    threads: int,
+    saved: Checkpoint | None,
+) -> None:
+    """The tiles that the tally does not have yet."""
+    left = len(layout) - tally.tiles
+    if not left:
+        return
     tiles = islice(layout.tiles(), tally.tiles, None)
-    parts = in_order(lambda tile: compare(*tile, tally.cut), tiles, threads)
-    if layout.comparisons >= LONG:
-        parts = track(parts, "comparing", total=len(layout) - tally.tiles, unit="tiles")
+    parts = in_order(lambda tile: compare(tile, tally.cut), tiles, threads)
     try:
-        for part in parts:
-            tally.add(part)
-            if saved is not None:
-                saved.save_if_due(tally)
+        with closing(parts):
+            shown = track(parts, "comparing", total=left, unit="tiles") if layout.comparisons >= LONG else parts
+            for part in shown:
+                tally.add(part)
+                if saved is not None:
+                    saved.save_if_due(tally)
     finally:
-        if saved is not None:
+        if saved is not None and tally.is_whole:
             saved.save(tally)
 
 
 def _floor(layout: Layout, keep: int) -> float:
-    rng = np.random.default_rng(0)
+    """A score below the `keep` largest, guessed from a sample: collecting starts there, not at the lowest score.
+
+    Where the guess is too high, the histogram shows at the end that scores are missing, and all is done again.
+    """
     share = 2 * keep / max(1, layout.comparisons)
     if share > 0.9:
         return float(LOWEST)
-    places = [
+    rng = np.random.default_rng(0)
+    rows, columns = (
         np.sort(rng.choice(len(side.codes), min(SAMPLE, len(side.codes)), replace=False))
         for side in (layout.rows, layout.columns)
-    ]
-    rows, columns = places
+    )
     scores = layout.rows.panel(rows) @ layout.columns.panel(columns).T
-    scores = scores[layout.rows.codes[rows][:, None] != layout.columns.codes[columns]]
-    rank = int(share * len(scores)) + 100
+    scores = scores[layout.rows.codes[rows, None] != layout.columns.codes[columns]]
+    rank = int(share * len(scores)) + 100  # in a small share a hundred scores still tell where it begins
     if rank >= 0.9 * len(scores):
         return float(LOWEST)
     return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
 
 
-def _kept(tally, layout, tail, hardest, comparisons, mated_failures, failures) -> PairScores:
+def _kept(layout: Layout, tally: Tally, tail: int, threads: int) -> PairScores:
     mated, rows = tally.mated_scores()
     up = np.argsort(mated, kind="stable")
-    best = tally.largest.ascending()
+    best = tally.largest.ascending(threads)
     codes = np.stack([layout.rows.codes[best.rows], layout.columns.codes[best.columns]], axis=1)
     kept = slice(max(0, len(best.values) - tail), None)
     return PairScores(
         mated=mated[up],
-        mated_failures=int(np.sum(mated_failures)),
+        mated_failures=0,
         non_mated=tally.non_mated,
         tail=best.values[kept],
         histogram=tally.histogram,
-        hardest_mated=_pairs(tally.lowest.ascending(), layout, hardest, -1),
-        hardest_non_mated=_pairs(best, layout, hardest, 1),
-        comparisons=with_failures(comparisons, failures),
-        mated_identity=None if failures is None else layout.rows.codes[rows[up]],
-        failures=failures,
+        hardest_mated=_pairs(layout, tally.lowest.ascending(), tally.lowest.keep, -1),
+        hardest_non_mated=_pairs(layout, best, tally.lowest.keep, 1),
+        mated_identity=layout.rows.codes[rows[up]],
         tail_identities=codes[kept],
     )
 
 
-def _pairs(scores: Scores, layout: Layout, hardest: int, sign: int) -> tuple[ScoredPair, ...]:
+def _pairs(layout: Layout, scores: Scores, hardest: int, sign: int) -> tuple[ScoredPair, ...]:
     """The last `hardest` of ascending scores, the hardest first."""
     values, rows, columns = (column[::-1][:hardest] for column in scores)
     rows, columns = layout.rows.images(rows), layout.columns.images(columns)
@@ -166,3 +223,9 @@ def _pairs(scores: Scores, layout: Layout, hardest: int, sign: int) -> tuple[Sco
         rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
     found = [ScoredPair(int(i), int(j), sign * float(v)) for i, j, v in zip(rows, columns, values, strict=True)]
     return tuple(sorted(found, key=lambda pair: (-sign * pair.score, pair.i, pair.j)))
+
+
+def _block(block: int | None, device: str | None) -> int:
+    if block is not None and block < 1:
+        raise VultusError(f"block {block}: a tile has at least one row")
+    return block or (BLOCK if device in (None, "cpu") else GPU_BLOCK)
