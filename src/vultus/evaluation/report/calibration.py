@@ -47,7 +47,7 @@ def calibration_sections(calibration: Calibration, achieved: Achieved | None = N
         Figure(
             reliability_diagram(achieved.reliability if achieved else c.likelihood.reliability),
             "Left: predicted against observed probabilities at even prior odds; on the dashed line a probability is "
-            "what it says, above it the evidence is understated. Right: where the comparisons lie. "
+            "what it says, above it more speaks for the same person than is said. Right: where the comparisons lie. "
             + ("The people of this report." if achieved else "The calibration's own people, which flatters it.")
             + " Intervals take pairs for independent.",
         ),
@@ -63,10 +63,9 @@ def _summary(c: Calibration) -> str:
             f"{text}\n\nNothing is extrapolated: there are too few pairs, or the largest scores of different people do "
             "not follow the tail of the others, as with wrong labels, twins or look-alikes."
         )
-    end = f", which ends at a score of {c.tail.above - c.tail.scale / c.tail.shape:.2f}" if c.tail.shape < -0.02 else ""
     return (
         f"{text}\n\nBelow that the largest {c.tail.exceedances:,} scores of different people are taken to follow a "
-        f"generalised Pareto distribution (shape {c.tail.shape:.2f}{end}), down to a rate of {rate_text(c.lowest)}. "
+        f"generalised Pareto distribution (shape {c.tail.shape:.2f}), down to a rate of {rate_text(c.lowest)}. "
         "Look-alikes and relatives that are rarer than the data can show are not in it."
     )
 
@@ -95,7 +94,7 @@ def _kept(achieved: Achieved) -> Table:
         title="On the people of this report",
         note=(
             "Expected here: where the FMR of as many other people with as many photographs lies in 95 of 100 cases. "
-            "A rate outside says that these people or photographs are not like the calibration's."
+            "A rate outside it says that these people or photographs are not like the calibration's."
         ),
     )
 
@@ -108,7 +107,7 @@ def _kept_row(point: AchievedPoint) -> list[Cell]:
         f"{point.fmr.value:.3g}",
         _span(*point.fmr.interval),
         percent(1 - point.fnmr.value, 2),
-        "yes" if point.kept else "NO",
+        "yes" if point.kept else "lower" if point.fmr.value < point.predicted[0] else "HIGHER",
     ]
 
 
@@ -119,7 +118,7 @@ def _shown(c: Calibration, point: CalibrationPoint) -> bool:
 
 def _row(point: CalibrationPoint, *, extrapolated: bool) -> list[Cell]:
     return [
-        f"{point.fmr:.2g}{', extrapolated' if extrapolated else ''}",
+        _rate(point.fmr) + (", extrapolated" if extrapolated else ""),
         f"{point.threshold:.4f}",
         _span(point.fmr_low, point.fmr_high),
         _span(point.predicted_low, point.predicted_high),
@@ -128,5 +127,9 @@ def _row(point: CalibrationPoint, *, extrapolated: bool) -> list[Cell]:
     ]
 
 
+def _rate(fmr: float) -> str:
+    return rate_text(fmr) if is_decade(fmr) else f"{fmr:.2g}".replace("e-0", "e-")
+
+
 def _span(low: float, high: float) -> str:
-    return f"{low:.2g} to {high:.2g}"
+    return f"{_rate(low)} to {_rate(high)}"
