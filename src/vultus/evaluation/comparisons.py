@@ -52,11 +52,11 @@ class TwoSets:
     probes: np.ndarray
     same_images: np.ndarray | int = 0
 
-    @cached_property
+    @property
     def mated(self) -> np.ndarray:
         return self.enrolled * self.probes - self.same_images
 
-    @cached_property
+    @property
     def non_mated(self) -> np.ndarray:
         a, b = self.enrolled, self.probes
         return a * (b.sum() - b) + b * (a.sum() - a)
@@ -65,7 +65,7 @@ class TwoSets:
         a, b = self.enrolled, self.probes
         return a[first] * b[second] + a[second] * b[first]
 
-    @cached_property
+    @property
     def squares(self) -> float:
         a, b = self.enrolled.astype(np.float64), self.probes.astype(np.float64)
         # Half the sum over i != j of (a_i b_j + a_j b_i)^2.
@@ -82,18 +82,18 @@ class AllPairs:
 
     images: np.ndarray
 
-    @cached_property
+    @property
     def mated(self) -> np.ndarray:
         return self.images * (self.images - 1) // 2
 
-    @cached_property
+    @property
     def non_mated(self) -> np.ndarray:
         return self.images * (self.images.sum() - self.images)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return self.images[first] * self.images[second]
 
-    @cached_property
+    @property
     def squares(self) -> float:
         n = self.images.astype(np.float64)
         return float(((n @ n) ** 2 - (n**2) @ (n**2)) / 2)
@@ -110,13 +110,13 @@ class Listed:
     pairs: np.ndarray
     identities: int
 
-    @cached_property
+    @property
     def mated(self) -> np.ndarray:
-        return np.bincount(self.pairs[self._same, 0], minlength=self.identities)
+        return self._counts[0]
 
-    @cached_property
+    @property
     def non_mated(self) -> np.ndarray:
-        return np.bincount(self.pairs[~self._same].ravel(), minlength=self.identities)
+        return self._counts[1]
 
     def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         keys, counts = self._unordered
@@ -126,7 +126,7 @@ class Listed:
             return np.zeros(len(wanted), np.int64)
         return np.where(keys[at] == wanted, counts[at], 0)
 
-    @cached_property
+    @property
     def squares(self) -> float:
         counts = self._unordered[1].astype(np.float64)
         return float(counts @ counts)
@@ -137,13 +137,15 @@ class Listed:
         return np.array([(row[first] * row[second]) @ counts for row in weights])
 
     @cached_property
-    def _same(self) -> np.ndarray:
-        return self.pairs[:, 0] == self.pairs[:, 1]
+    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
+        same = self.pairs[:, 0] == self.pairs[:, 1]
+        mated, apart = self.pairs[same, 0], self.pairs[~same].ravel()
+        return np.bincount(mated, minlength=self.identities), np.bincount(apart, minlength=self.identities)
 
     @cached_property
     def _unordered(self) -> tuple[np.ndarray, np.ndarray]:
         """Ascending keys of the pairs of identities that are compared, and how often each is."""
-        apart = self.pairs[~self._same]
+        apart = self.pairs[self.pairs[:, 0] != self.pairs[:, 1]]
         return np.unique(pair_key(apart[:, 0], apart[:, 1], self.identities), return_counts=True)
 
 
