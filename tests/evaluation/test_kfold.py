@@ -59,31 +59,35 @@ def test_people_in_two_folds_are_counted():
 
 
 def test_wrong_decisions_about_one_person_count_less_than_about_many():
-    """Worked out on paper: 8 pairs, 2 wrong, p = 1/4, residuals 3/4 and -1/4.
+    """Worked out on paper: 8 mated pairs, four of person 0 (n / P = 1/2) and one each of persons 1..4 (1/8).
 
-    A: wrong are two of person 0's four mated pairs; persons 1..4 have one right pair each.
-       R_0 = 2 * 3/4 - 2 * 1/4 = 1, the others -1/4: Var = (1 + 4/16) / 64 = 1.25/64;
-       n* = (3/16) / (1.25/64) = 9.6, more than the 8 there are: 8.
-    B: person 0 has four mated pairs, all wrong, out of 8: p = 1/2, R_0 = 2, four others -1/2: Var = 5/64, n* = 3.2.
+    A: two of person 0's are wrong, p = 1/4, residuals 3/4 and -1/4: R_0 = 1, over 1/2: 2; the others -1/4, over 7/8:
+       -2/7. Var = (4 + 4 * 4/49) / 64 = (212/49) / 64; n* = (3/16) / Var = 12 * 49 / 212.
+    B: the pairs of 1..4 are one a person and two are wrong: R_0 = -1, over 1/2: -2; 6/7, 6/7, -2/7, -2/7.
+       Var = (4 + 80/49) / 64; n* = 12 * 49 / 276.
     """
     people = np.array([0, 0, 0, 0, 1, 2, 3, 4])
     identities, same = np.stack([people, people], axis=1), np.ones(8, bool)
-    a = error_rate(np.arange(8) < 2, same, identities)
-    b = error_rate(np.arange(8) < 4, same, identities)
-    assert a.effective == 8 and b.effective == pytest.approx(3.2)
+    assert error_rate(np.arange(8) < 2, same, identities).effective == pytest.approx(12 * 49 / 212)
+    assert error_rate(np.isin(np.arange(8), [4, 5]), same, identities).effective == pytest.approx(12 * 49 / 276)
     # No error: as if a person's pairs went wrong together, 64 / (16 + 4) = 3.2 pairs.
     assert error_rate(np.zeros(8, bool), same, identities).effective == pytest.approx(3.2)
+    # One pair a person, half of them wrong: each pair counts, R_i = 1/2 over 7/8.
+    apart = np.stack([np.arange(8)] * 2, axis=1)
+    assert error_rate(np.arange(8) < 4, same, apart).effective == pytest.approx(8 * 49 / 64)
+    # One person in all pairs: one independent pair.
+    assert error_rate(np.arange(8) < 4, same, np.zeros((8, 2), int)).effective == pytest.approx(1)
 
 
 def test_a_non_mated_pair_counts_for_both_people():
     """Three pairs 0-1, 0-2, 3-4, the first two wrong: p = 2/3, residuals 1/3, 1/3, -2/3.
 
-    R = 2/3, 1/3, 1/3, -2/3, -2/3: sum of squares 4/9 + 1/9 + 1/9 + 4/9 + 4/9 = 14/9; pairs 1/9 + 1/9 + 4/9 = 6/9.
-    Var = (8/9) / 9 = 8/81; n* = (2/9) / (8/81) = 2.25.
+    R = 2/3, 1/3, 1/3, -2/3, -2/3 over 1/3, 2/3, 2/3, 2/3, 2/3: 2, 1/2, 1/2, -1, -1, squares 13/2; of the pairs 6/9.
+    Var = (35/6) / 9; n* = (2/9) / Var = 12/35.
     """
     identities = np.array([[0, 1], [2, 0], [3, 4]])
     found = error_rate(np.array([True, True, False]), np.zeros(3, bool), identities)
-    assert found.effective == pytest.approx(2.25) and found.errors == 2
+    assert found.effective == pytest.approx(12 / 35) and found.errors == 2
 
 
 def test_a_list_of_scores_knows_whose_they_are():
