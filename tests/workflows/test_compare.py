@@ -102,6 +102,7 @@ def test_the_reports_say_the_same(compared: Comparison) -> None:
     assert [entry["name"] for entry in written["entries"]] == ["plain", "margin", "broken"]
     assert written["entries"][1]["tar"]["0.01"]["value"] == compared.entries[1].tar[0.01].value
     assert written["entries"][2]["runs"][0]["state"] == "failed"
+    assert written["command"].startswith("vultus compare ") and "--seeds 1" in written["command"]
     page = (compared.folder / "report.html").read_text()
     for words in ("procedural faces", "cosface, scale 16, margin 0.1", "the loss is", "One seed a loss", "withheld"):
         assert words in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,10 +66,17 @@ def compare(
         train_apart(run.recipe, run.folder) if training else Outcome.read(run.folder)
         for run in track(plan.runs, "runs", unit="runs")
     ]
-    return _report(plan, outcomes, Path(out), baseline or names[0], max_per_identity)
+    words = ["vultus", "compare", *recipes, *overrides, "--data", data, "--seeds", seeds, "--out", out]
+    words += [] if baseline is None else ["--baseline", baseline]
+    words += [] if max_per_identity is None else ["--max-per-identity", max_per_identity]
+    words += ["--different"] if different else []
+    command = shlex.join(map(str, words))
+    return _report(plan, outcomes, Path(out), command, baseline or names[0], max_per_identity)
 
 
-def _report(plan: Plan, outcomes: Sequence[Outcome], out: Path, baseline: str, capped: int | None) -> Comparison:
+def _report(
+    plan: Plan, outcomes: Sequence[Outcome], out: Path, command: str, baseline: str, capped: int | None
+) -> Comparison:
     finished = runs_to_embed(plan, outcomes)
     embeddings = {run.folder: _embeddings(run, plan.test) for run in track(finished, "embed the test split")}
     entries, scores = measure(plan, outcomes, embeddings, baseline)
@@ -78,6 +86,7 @@ def _report(plan: Plan, outcomes: Sequence[Outcome], out: Path, baseline: str, c
     missing = withheld(scores)
     result = Comparison(
         folder=out,
+        command=command,
         data=plan.train.title,
         test=plan.test.title,
         procedural=bool(plan.train.info["made"].get("procedural")),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ def write_comparison_report(result: Comparison) -> Path:
     picture = draw_comparison(result)
     save_atomically(picture, result.folder / "comparison.png")
     sections: list[Section] = [
-        Table(("", ""), _provenance(result), title="What was compared"),
+        Text(_provenance(result), title="What was compared"),
         *(Text(note, kind="note") for note in cautions(result)),
         Table(rate_columns(result), rate_rows(result), title="TAR in percent, mean of the seeds", note=INTERVALS),
         Figure(picture, caption=_caption(result), title="Losses side by side"),
@@ -200,20 +198,18 @@ def _seed_row(result: Comparison, entry: Entry, number: int) -> tuple[str, ...]:
     return (f"{entry.name}, seed {run.seed}", run.outcome.state, *tars, f"{run.cpu_seconds / 60:.1f}")
 
 
-def _provenance(result: Comparison) -> list[tuple[str, str]]:
+def _provenance(result: Comparison) -> str:
+    """Losses with their parameters, data, withheld rates and the command: a list and a paragraph."""
     capped = f", at most {result.max_per_identity} an identity" if result.max_per_identity else ""
     (images, people), (test_images, test_people) = result.train_counts, result.test_counts
-    rows = [(entry.name, entry.loss) for entry in result.entries]
-    rows += [
-        ("trained on", f"{result.data}: {images:,} images of {people:,} identities ({result.train_digest[:16]})"),
-        (
-            "measured on",
-            f"{result.test}: {test_images:,} images of {test_people:,} other identities{capped} "
-            f"({result.test_digest[:16]}); {result.mated:,} mated and {result.non_mated:,} non-mated pairs",
-        ),
+    lines = [
+        *(e.loss if e.loss.split(",")[0] == e.name else f"{e.name}: {e.loss}" for e in result.entries),
+        f"trained on {result.data}: {images:,} images of {people:,} identities (digest {result.train_digest[:16]})",
+        f"measured on {result.test}: {test_images:,} images of {test_people:,} other identities{capped} "
+        f"(digest {result.test_digest[:16]}); {result.mated:,} mated and {result.non_mated:,} non-mated pairs",
+        *(f"FAR {far:g} is withheld: it needs {n:,} non-mated pairs" for far, n in result.withheld.items()),
     ]
-    rows += [(f"FAR {far:g}", f"withheld: needs {n:,} non-mated pairs") for far, n in result.withheld.items()]
-    return [*rows, ("command", shlex.join(["vultus", *sys.argv[1:]]))]
+    return "\n".join(f"- {line}" for line in lines) + f"\n\nCommand: {result.command}"
 
 
 def _budget(recipe: Any, prefix: str = "") -> list[tuple[str, str]]:

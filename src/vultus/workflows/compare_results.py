@@ -86,6 +86,8 @@ class Comparison:
     """Everything that the table, the figure and the report show."""
 
     folder: Path
+    command: str
+    """What makes this comparison again."""
     data: str
     test: str
     procedural: bool
