@@ -13,7 +13,10 @@ from vultus.evaluation.breakdown import Outcomes, decide, group_rates, rates_of,
 from vultus.evaluation.breakdown.cell import cell, mated_cell
 from vultus.evaluation.breakdown.groups import ratio
 from vultus.evaluation.comparisons import AllPairs
+from vultus.evaluation.figures.groups import group_dots, group_matrix, share
 from vultus.evaluation.intervals import Rate, independent_rate, mated_rate, non_mated_rate
+from vultus.evaluation.report import Table, write_report
+from vultus.evaluation.report.groups import group_sections
 
 
 def at_angles(degrees):
@@ -89,7 +92,7 @@ def test_the_ratio_and_its_interval_by_hand():
     found = rates_of(two_groups(36, 9), HALVES, ("A", "B"))
     high, low = found.fmr[0][0].rate, found.fmr[1][1].rate
     shown = found.fmr_ratio
-    assert (shown.worst, shown.best, shown.value, shown.left_out) == ("A", "B", pytest.approx(4), ())
+    assert (shown.worst, shown.best, shown.left_out) == ("A", "B", ())
     down = sqrt(log(0.2 / high.interval[0]) ** 2 + log(low.interval[1] / 0.05) ** 2)
     up = sqrt(log(high.interval[1] / 0.2) ** 2 + log(0.05 / low.interval[0]) ** 2)
     assert shown.interval == pytest.approx((4 * exp(-down), 4 * exp(up)))
@@ -217,3 +220,28 @@ def test_bad_columns_are_refused(labels, groups, said):
 def test_nothing_to_decide(labels, failures, said):
     with pytest.raises(VultusError, match=said):
         decide(at_angles([0, 20]), np.array(labels), 0.5, failures=failures)
+
+
+def test_figures_and_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("vultus.evaluation.figures.style.DPI", 40)
+    sections = group_sections(rates_of(two_groups(40, 0, misses=[0]), HALVES, ("A", "unknown"), "sex <b>", filled=3))
+    html = write_report(tmp_path / "r.html", "r", sections).read_text(encoding="utf-8")
+    for words in ("sex &lt;b&gt;", "group “unknown”", "withheld: 190 pairs, has 180", "no certificate of fairness"):
+        assert words in html
+    assert "3 images without a value" in html
+    table = next(section for section in sections if isinstance(section, Table))
+    assert [row[0] for row in table.rows] == ["A", "unknown", "all"]
+    many = rates_of(two_groups(20, 20), np.repeat(np.arange(10), 4), tuple("abcdefghij"))  # nothing told
+    none = rates_of(two_groups(0, 0), HALVES, ("A", "B"))
+    for rates in (many, none):
+        for draw in (group_dots, group_matrix):
+            assert draw(rates).startswith(b"\x89PNG")
+    across = group_sections(
+        group_rates(at_angles([0, 5, 90, 95]), np.array([0, 0, 1, 1]), ["x", "y", "y", "y"], 0.5, by_image=True)
+    )
+    assert any(section.title == "Not recognised across" for section in across if isinstance(section, Table))
+
+
+def test_small_shares_have_two_digits():
+    found = [share(rate) for rate in (0, 1, 0.123, 0.00123, 0.000998, 1e-7)]
+    assert found == ["0%", "100%", "12%", "0.12%", "0.10%", "0.000010%"]

@@ -14,6 +14,8 @@ from vultus.evaluation.auc import auc_interval
 from vultus.evaluation.comparisons import AllPairs
 from vultus.evaluation.intervals import Interval, wilson_at
 from vultus.evaluation.profiles import judge, list_profiles, load_profile, parse_profile
+from vultus.evaluation.report import Verdict, write_report
+from vultus.evaluation.report.profile import profile_sections
 from vultus.evaluation.scores import PairScores, explicit_scores
 from vultus.evaluation.scores.pairs import BINS
 
@@ -47,13 +49,13 @@ def test_the_shipped_profiles_ask_what_they_are_known_for():
         "forensics": [("tar", 1e-5, 0.90)],
         "phone-unlock": [("tar", 1e-3, 0.985)],
         "physical-access": [("tar", 1e-4, 0.95)],
-        "watch-list": [("tpir", 1.6667e-4, 0.89)],
+        "watch-list": [("tpir", 1.66666667e-4, 0.89)],
     }
     for profile in list_profiles():
         assert profile.words
         assert all(requirement.source for requirement in profile.requirements)
     assert load_profile("physical-access").fars == (1e-4,)
-    assert load_profile("watch-list").searches == ((10_000, 1.6667e-4),)
+    assert load_profile("watch-list").searches == ((10_000, 1.66666667e-4),)
 
 
 def test_ones_own_file_works_wherever_a_name_does(tmp_path):
@@ -163,6 +165,26 @@ def test_a_search_needs_the_gallery_it_will_have():
     assert "FPIR 0.01 needs 1,000 searches" in withheld.because
 
 
+def test_the_report_says_the_answer_in_words(tmp_path):
+    both = parse_profile(MINE + MINE[MINE.index("[[") :].replace("0.9", "0.999"), "mine")
+    sections = profile_sections(judge(both, measured(95, 100)))
+    answer = sections[0]
+    assert isinstance(answer, Verdict)
+    assert answer.answer == "FAIL"  # 0.978 is below 0.999
+    assert "TAR at FAR 0.01 must be at least 99.9%; measured 95.00%" in answer.body
+    html = write_report(tmp_path / "r.html", "r", sections).read_text(encoding="utf-8")
+    assert "NOT ENOUGH EVIDENCE" in html  # the other requirement
+    assert "88.82% to 97.85%" in html
+    withheld = profile_sections(judge(load_profile("watch-list"), measured(95, 100)))[0]
+    assert isinstance(withheld, Verdict)
+    assert "withheld" in withheld.body
+    assert "at least 9,000 enrolled people" in withheld.body
+    assert "60,000 searches" in withheld.body
+    auc = profile_sections(judge(parse_profile(AUC, "mine"), measured(95, 100), auc_interval=(0.91, 0.99)))[0]
+    assert isinstance(auc, Verdict)
+    assert "AUC must be at least 0.9; measured 0.95" in auc.body
+
+
 def kept(mated, owners, tail, pairs, images) -> PairScores:
     """All non-mated scores but those in `tail` are 0."""
     comparisons = AllPairs(np.asarray(images))
@@ -189,13 +211,14 @@ def test_the_auc_interval_by_hand():
     # Below the mated scores lie 10, 12, 12 of 12: AUC = 34/36. U = (-4, 2, 2)/36.
     # Above 0.4 lie 2 of 3 mated: v = -10/36 each; above 0 all: the mean of the ten others is v = 2/36.
     # V_a = V_b = 2(-10) + 6 x 2 = -8, V_c = 8 x 2 = 16 (in 36ths); a has 8 comparisons: 4 with b, 4 with c.
-    # T = U/3 + V/12 = (-4/3 - 2/3, 2/3 - 2/3, 2/3 + 4/3) = (-2, 0, 2) in 36ths: sum of squares 8; times 3/2: 12.
-    # v_ab = -20 + 2 x 2 = -16, v_ac = v_bc = 8: sum of (v/12)^2 = (256 + 64 + 64)/144 = 8/3.
-    # Var = (12 - 8/3)/36^2. Two people carry it: 8^2 / (16 + 16) = 2 degrees of freedom, whose t is 4.17 by the formula.
+    # T = U/3 + V/12 = (-4/3 - 2/3, 2/3 - 2/3, 2/3 + 4/3) = (-2, 0, 2) in 36ths; each person takes part in two thirds of
+    # the comparisons, so the squares are divided by 1/3: 12, 0, 12. They rest on 24^2 / (144 + 144) = 2 people.
+    # v_ab = -20 + 2 x 2 = -16, v_ac = v_bc = 8: sum of (v/12)^2 = (256 + 64 + 64)/144 = 8/3. Var = (24 - 8/3)/36^2.
+    # Independent: sum u^2 / (3 x 2) + sum v^2 / (12 x 11) = 24/6 + (2 x 100 + 10 x 4)/132 in 36ths squared.
     scores = kept([0.2, 0.6, 0.8], [0, 1, 2], [0.4, 0.4], [[0, 1], [1, 0]], [2, 2, 2])
-    auc, variance = 34 / 36, (12 - 8 / 3) / 36**2
-    wider = (4.1717 / 1.96) ** 2
-    assert auc_interval(scores) == pytest.approx(wilson_at(auc, auc * (1 - auc) / variance / wider), abs=1e-4)
+    auc, corrected, independent = 34 / 36, (24 - 8 / 3) / 36**2, (4 + 240 / 132) / 36**2
+    variance = independent + (corrected - independent) * (4.3027 / 1.95996) ** 2  # Student's t of 2
+    assert auc_interval(scores) == pytest.approx(wilson_at(auc, auc * (1 - auc) / variance), abs=1e-3)
 
 
 def test_the_auc_interval_does_not_depend_on_the_length_of_the_tail():

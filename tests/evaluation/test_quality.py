@@ -8,7 +8,10 @@ import pytest
 from vultus.errors import VultusError
 from vultus.evaluation.breakdown import Condition, Outcomes, by_condition, discard, edc
 from vultus.evaluation.comparisons import AllPairs
+from vultus.evaluation.figures.quality import bin_names, condition_dots, edc_curves
 from vultus.evaluation.intervals import mated_rate, non_mated_rate
+from vultus.evaluation.report import write_report
+from vultus.evaluation.report.quality import condition_sections, discard_sections
 
 
 def test_a_curve_by_hand():
@@ -133,3 +136,29 @@ def test_one_value_makes_one_bin():
     assert [(b.low, b.high, b.fnmr.value) for b in by_condition(found, Condition("x", "", "", "low", values)).bins] == [
         (3, 3, 0.5)
     ]
+
+
+def test_figures_and_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("vultus.evaluation.figures.style.DPI", 40)
+    rng = np.random.default_rng(0)
+    found, values = many(rng.random(300) < 0.2, rng.random(300))
+    values[:20] = np.nan
+    found.failures[0] = 3
+    size, flat = Condition("a", "size", "pixels", "low", values), Condition("b", "flat", "", "high", np.ones(600))
+    curves = [edc(found, c.quality, name=c.title) for c in (size, flat)]
+    parts = [by_condition(found, c) for c in (size, flat)]
+    sections = discard_sections(curves) + condition_sections(parts)
+    html = write_report(tmp_path / "r.html", "r", sections).read_text(encoding="utf-8")
+    for words in ("gain up to 20%", "FNMR of all is", "size, unknown", "In 3 further comparisons no face was found"):
+        assert words in html
+    without, _ = many(np.zeros(20, bool), np.arange(20))
+    alone = by_condition(without, Condition("a", "size", "pixels", "low", np.repeat(np.arange(20.0), 2)))
+    curve = discard(np.zeros(20, bool), np.arange(20))
+    for picture in (condition_dots([alone]), edc_curves([curve]), edc_curves(curves, upto=0.5)):
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_bins_are_named_with_as_few_digits_as_tell_them_apart():
+    found, values = many(np.arange(100) % 2 == 0, np.linspace(0.92, 0.94, 100))
+    parts = by_condition(found, Condition("s", "", "", "low", values), bins=4)
+    assert bin_names(parts.bins, " to ") == ["0.92 to 0.925", "0.925 to 0.93", "0.93 to 0.935", "0.935 to 0.94"]

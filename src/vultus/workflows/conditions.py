@@ -18,7 +18,7 @@ NOSE_DEPTH = 0.48
 
 Fitted on 6,141 photographs of LFW (YuNet's landmarks): under a turn by psi the nose moves by depth x tan(psi) eye
 distances, and eye distance / height from eyes to mouth shrinks with cos(psi); with 0.48 the two agree to 1 % in every
-tenth of the photographs. People differ: the angle of one face is good to a fifth or so.
+tenth of the photographs. Noses differ, so the angle of one face is an estimate; their order is better known.
 """
 
 CHUNK = 1024

@@ -9,13 +9,23 @@ import numpy as np
 
 from vultus.evaluation.breakdown.cell import Cell
 from vultus.evaluation.breakdown.groups import GroupRates
-from vultus.evaluation.figures.style import INK, MATED, MUTED, NON_MATED, RULE, new_figure, rate_ticks, to_png
+from vultus.evaluation.figures.style import (
+    INK,
+    MATED,
+    MUTED,
+    NON_MATED,
+    RULE,
+    new_figure,
+    rate_text,
+    rate_ticks,
+    to_png,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHADES = ("#ffffff", "#dfe8f0", "#b3c8da", "#5f87a8", "#1f4e72")
-"""Light to dark: the order survives greyscale. The middle one is the rate of all; each step is about a factor of two."""
+"""Light to dark: the order survives greyscale. The middle one is the rate of all; each step is a factor of two."""
 
 
 def group_dots(rates: GroupRates, *, title: str = "") -> bytes:
@@ -56,18 +66,24 @@ def _dots(axes: Axes, cells: Sequence[Cell], everyone: Cell, label: str, colour:
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     rate_ticks(axes.xaxis)
+    if top < 40 * floor:  # fewer than two powers of ten would leave one tick
+        from matplotlib.ticker import LogLocator
+
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
 
 
 def group_matrix(rates: GroupRates, *, title: str = "") -> bytes:
     """FMR of pairs of people, one of the row's group and one of the column's; darker is more often taken for another.
 
-    In each cell the rate with its interval, or what is missing where it is withheld (hatched).
+    In each cell the rate with its interval, hatched where it is withheld; of more than 8 groups only the rate, in units
+    that the axis names.
     """
     names, n = rates.names, len(rates.names)
     side = max(0.5, 1.28 - 0.055 * n)
     width = min(11.0, max(6.0, 2.0 + side * n * 1.12))
     figure, (axes,) = new_figure(width, 1.3 + side * n * 0.72, title)
     detail = n <= 8
+    unit = 10.0 ** np.floor(np.log10(rates.all_fmr.rate.value)) if rates.all_fmr.rate.errors else 1.0
     for a in range(n):
         for b in range(a + 1):  # the matrix is symmetric: once is enough
             cell = rates.fmr[a][b]
@@ -78,13 +94,15 @@ def group_matrix(rates: GroupRates, *, title: str = "") -> bytes:
             corner = (b - 0.5 + inset, a - 0.5 + inset)
             _box(axes, corner, 1 - 2 * inset, fill, edge, hatched=shade is None)
             ink = "white" if shade is not None and shade >= 3 else INK
-            _words(axes, b, a, cell, ink, detail)
+            _words(axes, b, a, cell, ink, None if detail else unit)
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(n - 0.5, -0.5)
     axes.set_xticks(range(n), [_short(name) for name in names])
     axes.set_yticks(range(n), [_short(name) for name in names])
     axes.tick_params(axis="both", labelsize=10, labelcolor=INK, length=0)
-    if n > 6:
+    if not detail:
+        axes.set_xlabel(f"FMR in units of {rate_text(unit)}")
+    if n > 6 and max(map(len, names)) > 4:
         axes.tick_params(axis="x", labelrotation=35)
     axes.grid(False)
     for spine in axes.spines.values():
@@ -102,18 +120,18 @@ def _box(axes: Axes, corner: tuple[float, float], side: float, fill: str, edge: 
     )
 
 
-def _words(axes: Axes, x: float, y: float, cell: Cell, ink: str, detail: bool) -> None:
+def _words(axes: Axes, x: float, y: float, cell: Cell, ink: str, unit: float | None) -> None:
+    """The rate and its interval; with a `unit` only the rate, in it."""
+    words = {"ha": "center", "va": "center", "zorder": 3}
     if cell.value is None:
-        text, size, colour = ("too few" if detail else "–"), 8.5, MUTED
-    else:
-        text, size, colour = share(cell.value), 11.5 if detail else 8.5, ink
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if cell.value is None else None
-    lift = 0.12 if detail and cell.value is not None else 0.0
-    axes.text(x, y - lift, text, ha="center", va="center", fontsize=size, color=colour, zorder=3, bbox=box)
-    if detail and cell.value is not None:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        axes.text(x, y, "too few" if unit is None else "–", fontsize=8.5, color=MUTED, bbox=box, **words)
+    elif unit is None:
         low, high = cell.rate.interval
-        between = f"{share(low)} – {share(high)}"
-        axes.text(x, y + 0.2, between, ha="center", va="center", fontsize=7.5, color=ink, zorder=3)
+        axes.text(x, y - 0.12, share(cell.value), fontsize=11.5, color=ink, **words)
+        axes.text(x, y + 0.2, f"{share(low)} – {share(high)}", fontsize=7.5, color=ink, **words)
+    else:
+        axes.text(x, y, two_digits(cell.value / unit), fontsize=8.5, color=ink, **words)
 
 
 def _shade(value: float | None, everyone: float) -> int | None:
@@ -130,7 +148,13 @@ def _shade(value: float | None, everyone: float) -> int | None:
 
 def share(rate: float) -> str:
     """A small rate in percent with two significant digits: 0.11%, 0.0029%."""
-    return f"{float(f'{100 * rate:.2g}'):.10f}".rstrip("0").rstrip(".") + "%"
+    return f"{two_digits(100 * rate)}%"
+
+
+def two_digits(value: float) -> str:
+    """0.098, 0.10, 1.2, 34: two significant digits, not in powers of ten."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:.{max(0, 1 - int(np.floor(np.log10(rounded))))}f}" if rounded > 0 else "0"
 
 
 def _short(name: str) -> str:

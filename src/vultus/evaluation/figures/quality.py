@@ -42,10 +42,10 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
             style = STYLES[k % len(STYLES)]
             panel.step(x, values, where="post", label=label, color=SERIES[k % len(SERIES)], ls=style, lw=1.9)
     lines = [rate.value for one in ranked for rate in one.fnmr[:count]]
-    axes.set_ylim(0, max(1.15 * max(lines), min(float(high.max()), 2 * max(lines))))
+    axes.set_ylim(0, max(1.15 * max(lines), min(float(high.max()), 2 * max(lines))) or 0.01)
     axes.set_ylabel("FNMR of what is kept")
     if has_fmr:
-        panels[1].set_ylim(0, 1.6 * max(rate.value for one in ranked for rate in one.fmr[:count]))
+        panels[1].set_ylim(0, 1.6 * max(rate.value for one in ranked for rate in one.fmr[:count]) or 0.001)
         panels[1].set_ylabel("FMR of what is kept")
     for panel in panels:
         _frame(panel, upto)
@@ -71,14 +71,14 @@ def condition_dots(breakdowns: Sequence[Breakdown], *, title: str = "") -> bytes
     rows = -(-len(breakdowns) // columns)
     figure, panels = new_figure(8.8, 0.5 + 2.55 * rows, title, rows=rows, columns=columns)
     tops = [_end(b) for one in breakdowns for b in one.bins]
-    top = min(1.0, 1.12 * max(tops, default=1.0))
+    top = min(1.0, 1.12 * max(tops, default=1.0)) or 0.01
     for axes, one in zip(panels, breakdowns, strict=False):
         errors, trials = (sum(getattr(b.fnmr.rate, what) for b in one.bins) for what in ("errors", "trials"))
         axes.axhline(errors / trials if trials else 0, color=INK, lw=1, ls=(0, (4, 2)), zorder=1)
         for at, part in enumerate(one.bins):
             _bin(axes, at, part, top)
         axes.set_title(one.title, loc="left", fontsize=10, color=INK)
-        axes.set_xticks(range(len(one.bins)), _ranges(one.bins))
+        axes.set_xticks(range(len(one.bins)), bin_names(one.bins))
         axes.tick_params(axis="x", labelsize=8.5, labelcolor=INK, length=0)
         axes.set_xlim(-0.5, len(one.bins) - 0.5)
         axes.set_ylim(0, top)
@@ -108,7 +108,7 @@ def _end(part: Bin) -> float:
     return part.fnmr.rate.interval[1] if part.fnmr.value is not None else part.fnmr.rate.value
 
 
-def _ranges(bins: Sequence[Bin]) -> list[str]:
+def bin_names(bins: Sequence[Bin], between: str = "\nto ") -> list[str]:
     """The ends of each bin with as few digits as tell them apart."""
     ends = sorted({end for part in bins for end in (part.low, part.high)})
     for digits in range(2, 7):
@@ -116,4 +116,4 @@ def _ranges(bins: Sequence[Bin]) -> list[str]:
         if len(set(texts)) == len(ends):
             break
     named = dict(zip(ends, texts, strict=True))
-    return [f"{named[part.low]}\nto {named[part.high]}" for part in bins]
+    return [f"{named[part.low]}{between}{named[part.high]}" for part in bins]

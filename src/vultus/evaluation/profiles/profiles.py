@@ -46,7 +46,7 @@ class Requirement:
     def title(self) -> str:
         """ "TAR at FAR 0.0001", "AUC", "TPIR at FPIR 0.0003 among 10,000 people"."""
         if self.measure == "tar":
-            return f"TAR at FAR {self.far:g}"
+            return f"TAR at FAR {f'{self.far:g}'.replace('e-0', 'e-')}"
         if self.measure == "tpir":
             return f"TPIR at FPIR {self.fpir:.2g} among {self.gallery:,} people"
         return "AUC"
