@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vultus.errors import VultusError
+from vultus.evaluation.intervals import wilson
 from vultus.evaluation.protocols.fpir_growth import fpir_growth, law
 from vultus.evaluation.protocols.galleries import Draw, gallery_sizes, nested_galleries
 from vultus.evaluation.protocols.open_set import open_set
@@ -165,6 +166,30 @@ def searches_of(mated, strangers):
         candidate=np.array(candidate),
         strangers_without_face=0,
     )
+
+
+def simulated(rng, identities: int, size: int, galleries: int) -> SearchRates:
+    """Searches in data whose people differ: some look alike, some photograph badly, some have many images."""
+    codes = np.repeat(np.arange(identities), rng.geometric(0.3, identities).clip(max=15))
+    centres = rng.normal(size=(identities, 16))
+    centres[rng.random(identities) < 0.3, 0] += 2
+    noise = 0.5 * rng.lognormal(0, 0.5, identities)[codes, None]
+    rows = centres[codes] + noise * rng.normal(size=(len(codes), 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    draw = Draw(mated_each=None, strangers_each=None)
+    splits = [split for _ in range(galleries) for split in nested_galleries(codes, NOBODY, (size,), draw, rng)]
+    return SearchRates([searches(rows, codes, split) for split in splits])
+
+
+def test_intervals_cover_the_rate_of_the_population():
+    rng = np.random.default_rng(0)
+    drawn = [simulated(rng, 120, 40, 10) for _ in range(100)]
+    threshold = float(np.quantile(np.concatenate([rates.best for rates in drawn]), 0.95))
+    for found in ([rates.fpir(threshold) for rates in drawn], [rates.fnir(threshold) for rates in drawn]):
+        truth = sum(rate.errors for rate in found) / sum(rate.trials for rate in found)
+        independent = [wilson(rate.errors, rate.trials) for rate in found]
+        assert np.mean([low <= truth <= high for low, high in (rate.interval for rate in found)]) >= 0.91
+        assert np.mean([low <= truth <= high for low, high in independent]) < 0.75
 
 
 def test_the_law_of_independent_comparisons():

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from vultus.evaluation.comparisons import Comparisons, TwoSets
+from vultus.evaluation.comparisons import Comparisons, TwoSets, pair_key
 from vultus.evaluation.intervals import Interval, Rate, allowed_errors, mated_rate, percentile_interval, wilson_at
 from vultus.evaluation.protocols.searches import NEVER, Searches
 
@@ -71,7 +71,7 @@ class SearchRates:
         rate = int(wrong.sum()) / total
         own = self._count(first) - rate * self._searches_of_strangers
         both = own + self._count(second) - rate * self._searches_of_enrolled
-        _, found = np.unique(first * self.identities + second, return_counts=True)
+        _, found = np.unique(pair_key(first, second, self.identities), return_counts=True)
         variance = max(float(both @ both) - float(found @ found), float(own @ own)) / total**2
         if rate in (0, 1):  # nothing is known of the dependence: at worst a person's searches all end the same way
             effective = total**2 / float(self._searches_of_strangers @ self._searches_of_strangers)
