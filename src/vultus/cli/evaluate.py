@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
-    dataset: Annotated[Path, typer.Argument(help="DATA or DATA/SPLIT.")],
+    dataset: Annotated[Path, typer.Argument(help="DATA, DATA/SPLIT, or an InsightFace .bin set.")],
     pairs: Annotated[Path | None, typer.Option(help="LFW pairs file or CSV: accuracy over its folds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and figures.json.")] = None,
     max_per_identity: Annotated[int | None, typer.Option(help="Only the first images of each identity.")] = None,
@@ -18,8 +20,10 @@ def evaluate(
     source: Annotated[str | None, typer.Option(help="The data in words, kept in the calibration.")] = None,
     models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
     against: Annotated[str | None, typer.Option(help="An earlier recogniser whose gallery must stay usable.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Good enough? A name of `vultus profiles`, or a TOML.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Rates by group: a column of DATA, or a CSV.")] = None,
 ) -> None:
-    """Measure a recogniser: TAR at FAR with intervals, AUC, EER, thresholds."""
+    """Measure a recogniser: error rates with intervals, 1:1 and 1:N, by profile, condition and group."""
     from vultus.cli.figures import show_evaluation
     from vultus.workflows import evaluate as run_evaluation
 
@@ -34,5 +38,8 @@ def evaluate(
             source=source,
             models_dir=models_dir,
             against=against,
+            profile=profile,
+            groups=groups,
+            command=shlex.join(["vultus", *sys.argv[1:]]),
         )
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vultus.cli.evidence import show_evidence, show_judgement
 from vultus.evaluation import Verification
 from vultus.terminal import table
 from vultus.workflows import Evaluation, PairsEvaluation
@@ -51,6 +52,10 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
                 "intervals take for independent.",
             ],
         )
+    if result.evidence is not None:
+        show_evidence(result.evidence)
+    if result.judgement is not None:
+        show_judgement(result.judgement)
     if result.report:
         typer.echo(f"report: {result.report}")
 

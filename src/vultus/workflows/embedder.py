@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vultus.data import FaceDataset, Seen
+from vultus.evaluation import Calibration
 from vultus.terminal import track
+
+if TYPE_CHECKING:
+    from vultus.recognizer import Recognizer
 
 BATCH = 64
 
@@ -24,6 +29,8 @@ class Embedder:
     seen: Seen | None = None
     """Whom it was trained on, where that is known."""
     run: Path | None = None
+    calibration: Calibration | None = None
+    """The thresholds by error rate that its file holds."""
 
     def dataset(self, data: FaceDataset) -> np.ndarray:
         """Embeddings of a whole view, (len(data), D), in its order, under a progress bar."""
@@ -52,10 +59,15 @@ def open_embedder(model: str | Path, models_dir: str | None = None) -> Embedder:
         )
     from vultus.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model, models_dir)
+    return of_recognizer(load_recognizer(model, models_dir))
+
+
+def of_recognizer(recognizer: Recognizer) -> Embedder:
+    """A recogniser that is open already."""
     return Embedder(
         name=recognizer.name,
         embed=recognizer.embed,
         contract_id=recognizer.contract.id,
         seen=Seen.from_dict(recognizer.card.provenance.get("seen")),
+        calibration=recognizer.calibration,
     )

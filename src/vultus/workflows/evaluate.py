@@ -1,4 +1,4 @@
-"""Measure a recogniser on a dataset: every pair of images, or a published list of pairs with its folds."""
+"""Measure a recogniser: every pair of a dataset's images, a published list of pairs, or an InsightFace set."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vultus.data import FaceDataset, Seen
+from vultus.data import FaceDataset
+from vultus.data.duplicates import shared_photographs
+from vultus.data.failures import lost_comparisons
 from vultus.errors import VultusError
-from vultus.evaluation import calibrate, verify_all_pairs, verify_cross
+from vultus.evaluation import FARS, Verification, calibrate, verify, verify_all_pairs, verify_cross
+from vultus.evaluation.auc import auc_interval
+from vultus.evaluation.calibration import People
+from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
+from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.files import save_atomically
-from vultus.workflows.embedder import Embedder, open_embedder
-from vultus.workflows.pairs import evaluate_pairs
+from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
+from vultus.workflows.evidence import Evidence, gather
+from vultus.workflows.pairs import evaluate_pairs, evaluate_set
 from vultus.workflows.results import Against, Evaluation, PairsEvaluation
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
+
+RESAMPLES = 1000
+"""Resamples of the identities for the bootstrap intervals (Fogliato et al. 2023 use as many)."""
+
+CROWDED = 0.1
+"""Share of the mated comparisons from which on one person is worth a note."""
 
 
 def evaluate(
@@ -32,30 +45,47 @@ def evaluate(
     source: str | None = None,
     models_dir: str | None = None,
     against: str | Path | Embedder | None = None,
+    profile: str | Path | None = None,
+    groups: str | None = None,
+    command: str = "",
 ) -> Evaluation | PairsEvaluation:
-    """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset` (DATA or DATA/SPLIT).
+    """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset`.
 
     Args:
+        dataset: DATA, DATA/SPLIT, or an InsightFace `.bin` set (then accuracy over its folds).
         pairs: an LFW pairs file or CSV; then accuracy over its folds instead of all pairs.
-        out: a folder for report.html and figures.json.
+        out: a folder for report.html and figures.json: all evidence, identification, conditions and groups included.
         calibration: a JSON file to write with the thresholds by error rate that these scores give.
         source: the data in words, kept in the calibration; by default its name and counts.
         against: an earlier recogniser: also measure probes by `model` against a gallery enrolled with it.
         max_per_identity: only the first images of each identity, so that a few people do not decide the figures.
+        profile: a name of `vultus profiles` or a TOML file: whether the recogniser is good enough for that use.
+        groups: a column of the dataset, or a CSV of identity,group: error rates by group, in the report.
+        command: how this was asked for, kept with the figures.
 
     Raises:
-        VultusError: a model or dataset that cannot be opened, one identity only, no identity with two images.
+        VultusError: a model or dataset that cannot be opened, one identity only, no identity with two images, people
+            whom the recogniser's thresholds were chosen on.
     """
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
-    data = FaceDataset.open(dataset)
-    if pairs is not None:
-        given = {"--out": out, "--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
-        given["--against"] = against
-        if idle := [name for name, value in given.items() if value is not None]:
-            raise VultusError(f"{idle[0]} has no effect with --pairs; leave one of them out")
+    options = {"--out": out, "--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
+    options |= {"--against": against, "--profile": profile, "--groups": groups}
+    if pairs is not None or Path(dataset).suffix == ".bin":
+        if idle := [name for name, value in options.items() if value is not None]:
+            what = "--pairs" if pairs is not None else "a .bin set"
+            raise VultusError(f"{idle[0]} has no effect with {what}; leave one of them out")
+        if pairs is None:
+            return evaluate_set(embedder, dataset)
+        data = FaceDataset.open(dataset)
         return evaluate_pairs(embedder, data, Path(pairs), notes=_notes(embedder, data))
     if source is not None and calibration is None:
         raise VultusError("--source has no effect without --calibration; leave it out")
+    if groups is not None and out is None:
+        raise VultusError("--groups has no effect without --out: the groups are a part of the report")
+    wanted = None if profile is None else load_profile(profile)
+    data = FaceDataset.open(dataset)
+    if embedder.calibration is not None and embedder.calibration.people is not None:
+        embedder.calibration.people.refuse(data.identities, data.people)
     for path in (out, Path(calibration).parent if calibration else None):
         _make_folder(path)
     if max_per_identity is not None:
@@ -63,13 +93,24 @@ def evaluate(
             raise VultusError(f"--max-per-identity {max_per_identity}: at least 2 are needed for a mated pair")
         data = data.at_most(max_per_identity)
     embeddings = embedder.dataset(data)
-    verification = verify_all_pairs(embeddings, data.labels)
-    earlier = None if against is None else _against(against, data, embeddings, models_dir)
+    scores, verification = _verify(embeddings, data, wanted)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
-    notes = _notes(embedder, data)
+    evidence = None
+    if out is not None or (wanted is not None and wanted.searches):
+        evidence = gather(scores, verification, embeddings, data, calibration=embedder.calibration, groups=groups)
     result = Evaluation(
-        embedder.name, data.title, data.digest, max_per_identity, verification, notes=notes, against=earlier
+        embedder.name,
+        data.title,
+        data.digest,
+        max_per_identity,
+        verification,
+        notes=(*_notes(embedder, data), *_notes_on_data(data)),
+        against=None if against is None else _against(against, data, embeddings, models_dir),
+        judgement=None if wanted is None else _judge(wanted, scores, verification, evidence),
+        evidence=evidence,
+        contract_id=embedder.contract_id,
+        command=command,
     )
     if out is None:
         return result
@@ -77,8 +118,22 @@ def evaluate(
 
     folder = Path(out)
     path = write_evaluation_report(folder, result, data, embedder)
-    (folder / "figures.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+    save_atomically((json.dumps(result.to_dict(), indent=1) + "\n").encode(), folder / "figures.json")
     return dataclasses.replace(result, report=path)
+
+
+def _verify(embeddings: np.ndarray, data: FaceDataset, profile: Profile | None) -> tuple[PairScores, Verification]:
+    """All pairs, photographs without a face as failures, at the usual FARs and those of the profile."""
+    scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data))
+    fars = sorted({*FARS, *(profile.fars if profile else ())}, reverse=True)
+    found = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
+    return scores, found
+
+
+def _judge(profile: Profile, scores: PairScores, verification: Verification, evidence: Evidence | None) -> Judgement:
+    searches = evidence.identification.points if evidence and evidence.identification else ()
+    area = auc_interval(scores) if any(r.measure == "auc" for r in profile.requirements) else None
+    return judge(profile, verification, searches, auc_interval=area)
 
 
 def _against(
@@ -104,6 +159,8 @@ def _write_calibration(
         split=data.name or "all",
         data_digest=data.digest,
         max_per_identity=capped,
+        mated_failures=lost_comparisons(data),
+        people=People.of(data.identities, data.people),
     )
     save_atomically((found.to_json() + "\n").encode(), path)
 
@@ -123,9 +180,7 @@ def describe(data: FaceDataset) -> str:
 
 
 def _embedder(model: Any, models_dir: str | None) -> Embedder:
-    if isinstance(model, str | Path):
-        return open_embedder(model, models_dir)
-    return Embedder(model.name, model.embed, model.contract.id, Seen.from_dict(model.card.provenance.get("seen")))
+    return open_embedder(model, models_dir) if isinstance(model, str | Path) else of_recognizer(model)
 
 
 def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
@@ -139,4 +194,23 @@ def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
             notes.append(f"{trained} of the {len(data.identities)} identities were TRAINED on: this is no evidence.")
         if validated:
             notes.append(f"The checkpoint was chosen on {validated} of the identities: figures a little too good.")
+    return tuple(notes)
+
+
+def _notes_on_data(data: FaceDataset) -> tuple[str, ...]:
+    """Wrong labels that can be proved, and people who weigh too much."""
+    notes = []
+    if twice := shared_photographs(data):
+        sources = data.sources
+        shown = " = ".join(sources[row] for row in twice[0])
+        notes.append(
+            f"{len(twice):,} photograph{'s are' if len(twice) > 1 else ' is'} filed under two people ({shown}): "
+            "they count as false matches; correct the folders."
+        )
+    mated = data.counts * (data.counts - 1) // 2
+    if mated.sum() and (share := mated.max() / mated.sum()) > CROWDED:
+        notes.append(
+            f"One person makes {share:.0%} of the comparisons of the same person, which widens the intervals; "
+            "--max-per-identity 10 weighs people more evenly."
+        )
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""report.html of an evaluation: what was measured on what, the standard figures, the training curves."""
+"""report.html of an evaluation: the answer first, then the evidence, at the end what it was made of."""
 
 from __future__ import annotations
 
@@ -7,39 +7,79 @@ from pathlib import Path
 import vultus
 from vultus.data import FaceDataset
 from vultus.evaluation import Verification
-from vultus.evaluation.figures import read_metrics, training_curves
-from vultus.evaluation.report import Figure, Section, Table, Text, write_report
-from vultus.evaluation.report.verification import verification_sections, worst_pairs
+from vultus.evaluation.figures import rate_text, read_metrics, training_curves
+from vultus.evaluation.report.calibration import calibration_sections
+from vultus.evaluation.report.groups import group_sections
+from vultus.evaluation.report.identification import identification_sections
+from vultus.evaluation.report.page import Chapter, Figure, Section, Table, Text, write_report
+from vultus.evaluation.report.profile import profile_sections
+from vultus.evaluation.report.quality import condition_sections, discard_sections
+from vultus.evaluation.report.verification import summary, verification_sections, worst_pairs
 from vultus.workflows.embedder import Embedder
+from vultus.workflows.evidence import Evidence
 from vultus.workflows.results import Against, Evaluation
 
 CURVES = ("loss", "lr", "grad_norm", "images_per_second", "val_tar", "val_auc")
+WITHHELD = "Not in this report"
 
 
 def write_evaluation_report(folder: Path, result: Evaluation, data: FaceDataset, embedder: Embedder) -> Path:
     """Write `folder`/report.html and return its path."""
-    sections = provenance(result)
+    v, evidence = result.verification, result.evidence or Evidence()
+    sections: list[Section] = [
+        Text(summary(v)),
+        *(Text(note, kind="note") for note in result.notes),
+        *(profile_sections(result.judgement, "") if result.judgement else ()),
+        Chapter("Verification", "Two faces are compared: are they the same person? Every pair of the data is."),
+        *verification_sections(v, ""),
+    ]
     if result.against is not None:
-        sections.append(compatibility(result.verification, result.against))
-    sections += measured(result, data)
-    if embedder.run is not None:
-        sections += curves(embedder.run)
+        sections.append(compatibility(v, result.against))
+    if evidence.identification is not None:
+        lead = "One face is searched among many enrolled people, some of whom it may not be."
+        sections.append(Chapter("Identification", lead))
+        sections += identification_sections(evidence.identification, evidence.growth)
+    if embedder.calibration is not None:
+        sections.append(Chapter("Thresholds", "What the recogniser's own file promises, and whether it was kept here."))
+        sections += calibration_sections(embedder.calibration, evidence.achieved)
+    if evidence.fixed_far is not None and evidence.conditions:
+        lead = f"Everything here is at one threshold, that of FAR {rate_text(evidence.fixed_far)}."
+        sections.append(Chapter("Conditions", lead))
+        sections += condition_sections(evidence.conditions)
+        if evidence.discards:
+            sections += discard_sections(evidence.discards)
+    if evidence.groups is not None:
+        sections.append(Chapter("Groups", "Whether the error rates of one threshold fall on groups of people alike."))
+        sections += group_sections(evidence.groups)
+    if shown := pictures(result, data):
+        sections += [Chapter("Worst pairs", "The comparisons that went most wrong, to look at."), *shown]
+    if embedder.run is not None and (trained := curves(embedder.run)):
+        sections += [Chapter("Training"), *trained]
+    sections += [Chapter("Provenance", "What was measured, with what, and how to do it again."), *provenance(result)]
+    if evidence.withheld:
+        reasons = "\n".join(f"- {name}: {reason}" for name, reason in evidence.withheld.items())
+        sections.append(Text(reasons, title=WITHHELD))
     return write_report(
-        folder / "report.html", f"{result.model} on {result.dataset}", sections, subtitle=f"vultus {vultus.__version__}"
+        folder / "report.html",
+        f"{result.model} on {result.dataset}",
+        sections,
+        subtitle="Evidence about a face recogniser",
     )
 
 
 def provenance(result: Evaluation) -> list[Section]:
-    """What was measured, on what, and what a reader must not conclude."""
+    """What was measured, on what, by which command."""
     capped = f"at most {result.max_per_identity} images an identity" if result.max_per_identity else "every image"
     rows = [
         ("recogniser", result.model),
+        ("contract of its embeddings", result.contract_id or "none: a training run"),
         ("data", f"{result.dataset}, {capped}"),
-        ("digest of the data", result.dataset_digest[:16]),
+        ("digest of the data (SHA-256)", result.dataset_digest),
+        ("command", result.command or "called from Python"),
+        ("program", f"vultus {vultus.__version__}"),
+        ("resamples of the identities", "1,000, seed 0"),
     ]
-    sections: list[Section] = [Table(("", ""), rows, title="What was measured")]
-    sections += [Text(note, kind="note") for note in result.notes]
-    return sections
+    return [Table(("", ""), rows)]
 
 
 COMPATIBILITY = ("FAR", "old gallery, old probes", "old gallery, new probes", "new gallery, new probes", "")

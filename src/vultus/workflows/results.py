@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import vultus
 from vultus.evaluation import Verification
+from vultus.evaluation.profiles import Judgement
 from vultus.evaluation.protocols.kfold import KFold
 from vultus.evaluation.protocols.pair_quality import QualityBin
 
 if TYPE_CHECKING:
     from vultus.gallery import Decision
     from vultus.recognizer import Recognizer
+    from vultus.workflows.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Evaluation:
     report: Path | None = None
     notes: tuple[str, ...] = ()
     against: Against | None = None
+    judgement: Judgement | None = None
+    evidence: Evidence | None = None
+    """Identification, conditions and groups, where a report was asked for."""
+    contract_id: str | None = None
+    command: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -68,10 +77,16 @@ class Evaluation:
             "model": self.model,
             "dataset": self.dataset,
             "dataset_digest": self.dataset_digest,
+            "contract": self.contract_id,
+            "command": self.command,
+            "vultus": vultus.__version__,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "max_per_identity": self.max_per_identity,
             "notes": list(self.notes),
             **self.verification.to_dict(),
             **({"against": self.against.to_dict()} if self.against else {}),
+            **({"profile": self.judgement.to_dict()} if self.judgement else {}),
+            **(self.evidence.to_dict() if self.evidence else {}),
         }
 
 

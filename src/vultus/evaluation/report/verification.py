@@ -11,10 +11,10 @@ from vultus.evaluation.scores import ScoredPair
 
 
 def verification_sections(verification: Verification, title: str = "Verification") -> list[Section]:
-    """The standard part of an evaluation: words, table, histograms, ROC, DET."""
+    """The standard part of an evaluation: words (without a title none), table, histograms, DET, ROC."""
     v = verification
     sections: list[Section] = [
-        Text(summary(v), title=title),
+        *([Text(summary(v), title=title)] if title else []),
         Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
         Table(
             ["FAR", "threshold", "TAR", "Wilson", "bootstrap", "FAR, measured", "false matches"],

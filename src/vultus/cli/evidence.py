@@ -1,0 +1,78 @@
+"""The parts of an evaluation beside the 1:1 rates, as tables on the terminal."""
+
+from __future__ import annotations
+
+import typer
+
+from vultus.evaluation.figures import rate_text
+from vultus.evaluation.intervals import Interval
+from vultus.evaluation.profiles import Judgement
+from vultus.terminal import table
+from vultus.workflows.evidence import Evidence
+
+
+def show_judgement(judgement: Judgement) -> None:
+    """The answer first, then each requirement with what would decide it."""
+    typer.echo(f"{judgement.profile.title}: {judgement.answer}")
+    rows = [
+        (
+            item.requirement.title,
+            f"{item.requirement.at_least:.4g}",
+            "withheld" if item.measured is None else f"{item.measured:.5g}",
+            between(item.interval),
+            item.answer,
+        )
+        for item in judgement.requirements
+    ]
+    notes = [f"{item.because} {item.decides}".strip() for item in judgement.requirements]
+    table("", ("requirement", "at least", "measured", "95 % interval", ""), rows, list(dict.fromkeys(notes)))
+
+
+def show_evidence(evidence: Evidence) -> None:
+    """Identification, what the calibration kept, the hardest conditions, groups."""
+    if evidence.identification:
+        sizes = evidence.identification.sizes
+        fpirs = [point.fpir for point in sizes[0].points]
+        rows = [
+            (
+                f"{found.people:,}",
+                f"{found.rank_one:.2%}",
+                *(
+                    f"needs {p.needs:,}" if p.tpir is None else f"{p.tpir:.1%} ({between(p.tpir_interval, 1)})"
+                    for p in found.points
+                ),
+            )
+            for found in sizes
+        ]
+        table(
+            "Searching people: found at rank 1, and found (TPIR) when this share of strangers may be named (FPIR)",
+            ("enrolled", "rank 1", *(f"FPIR {fpir:.0%}" if fpir >= 0.01 else f"FPIR {fpir:.1%}" for fpir in fpirs)),
+            rows,
+        )
+    if evidence.achieved is not None:
+        rows = [
+            (
+                rate_text(point.promised),
+                f"{point.threshold:.4f}",
+                f"{point.fmr.value:.2g}",
+                f"{point.predicted[0]:.2g} to {point.predicted[1]:.2g}",
+                "yes" if point.kept else "NO",
+                f"{1 - point.fnmr.value:.2%}",
+            )
+            for point in evidence.achieved.points
+        ]
+        table(
+            "The recogniser's own thresholds on these people",
+            ("promised FMR", "threshold", "achieved", "expected here", "kept", "TAR"),
+            rows,
+            [
+                f"calibrated on {evidence.achieved.source}; Cllr {evidence.achieved.cllr:.3f} bits, "
+                f"of which {evidence.achieved.min_cllr:.3f} are the scores' own"
+            ],
+        )
+    for name, reason in evidence.withheld.items():
+        typer.echo(f"{name}: withheld; {reason}")
+
+
+def between(interval: Interval | None, digits: int = 2) -> str:
+    return "" if interval is None else f"{interval[0]:.{digits}%} to {interval[1]:.{digits}%}"

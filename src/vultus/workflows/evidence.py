@@ -1,0 +1,115 @@
+"""Everything that the data can say about a recogniser beside its 1:1 rates; what it cannot say, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vultus.data import FaceDataset
+from vultus.data.failures import lost_comparisons, photographs_without_face
+from vultus.errors import VultusError
+from vultus.evaluation import Calibration, OperatingPoint, Verification
+from vultus.evaluation.breakdown import Breakdown, Discard, GroupRates, by_condition, decide, edc, rates_of, tidy
+from vultus.evaluation.calibration.achieved import Achieved, achieved
+from vultus.evaluation.protocols.fpir_growth import Growth, fpir_growth
+from vultus.evaluation.protocols.open_set import OpenSet, open_set
+from vultus.evaluation.scores import PairScores
+from vultus.workflows.conditions import conditions, group_column
+
+T = TypeVar("T")
+
+FAR = 1e-3
+"""Groups and conditions are compared at the threshold of this FAR, or of the lowest above it that the data supports."""
+
+DISCARDED = ("yaw", "eye_distance", "sharpness", "detection_score")
+"""Conditions that are tried as a quality score, to drop pictures by."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Parts of a report; an empty part has its reason in `withheld`."""
+
+    identification: OpenSet | None = None
+    """Open-set searches at growing galleries."""
+    growth: Growth | None = None
+    achieved: Achieved | None = None
+    """What the recogniser's own calibration promised, beside what these people show."""
+    fixed_far: float | None = None
+    """The FAR whose threshold groups, conditions and discards are judged at."""
+    discards: tuple[Discard, ...] = ()
+    conditions: tuple[Breakdown, ...] = ()
+    groups: GroupRates | None = None
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Part -> why it is not here."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "identification": self.identification.to_dict() if self.identification else None,
+            "growth": self.growth.to_dict() if self.growth else None,
+            "achieved": self.achieved.to_dict() if self.achieved else None,
+            "fixed_far": self.fixed_far,
+            "discards": [part.to_dict() for part in self.discards],
+            "conditions": [part.to_dict() for part in self.conditions],
+            "groups": self.groups.to_dict() if self.groups else None,
+            "withheld": self.withheld,
+        }
+
+
+def gather(
+    scores: PairScores,
+    verification: Verification,
+    embeddings: np.ndarray,
+    data: FaceDataset,
+    *,
+    calibration: Calibration | None = None,
+    groups: str | None = None,
+) -> Evidence:
+    """All parts that `data` supports; what fails for want of data is withheld with its reason, nothing else is caught.
+
+    embeddings (N, D) float32 unit rows in the order of `data`; scores and verification: of all its pairs. groups: a
+    column of the dataset or a CSV (`group_column`), whose mistakes are the caller's and are raised.
+    """
+    withheld: dict[str, str] = {}
+
+    def part(name: str, make: Callable[[], T], otherwise: T) -> T:
+        try:
+            return make()
+        except VultusError as error:
+            withheld[name] = str(error)
+            return otherwise
+
+    labels = data.labels
+    missing = np.repeat(np.arange(len(data.identities)), photographs_without_face(data))
+    found: dict[str, Any] = {
+        "identification": part("identification", lambda: open_set(embeddings, labels, missing=missing), None),
+        "growth": part("growth", lambda: fpir_growth(embeddings, labels), None),
+    }
+    if calibration is None:
+        withheld["calibration"] = "the recogniser has no calibration; `vultus export --calibrate` makes one"
+    else:
+        kept = calibration
+        people, images = len(data.identities), len(data)
+        found["achieved"] = achieved(kept, scores, identities=people, images=images)
+    at = fixed_point(verification)
+    if at is None or at.threshold is None:
+        withheld["conditions"] = "too few comparisons of different people for a threshold"
+    else:
+        outcomes = decide(embeddings, labels, at.threshold, failures=lost_comparisons(data))
+        found["fixed_far"] = at.far
+        every = conditions(data)
+        found["conditions"] = tuple(by_condition(outcomes, condition) for condition in every)
+        found["discards"] = tuple(edc(outcomes, c.quality, name=c.title) for c in every if c.name in DISCARDED)
+        if groups is not None:
+            codes, names, filled = tidy(labels, group_column(data, groups), groups)
+            found["groups"] = rates_of(outcomes, codes, names, groups, filled)
+    return Evidence(**found, withheld=withheld)
+
+
+def fixed_point(verification: Verification) -> OperatingPoint | None:
+    """The operating point at `FAR`, or the lowest above it that the data supports."""
+    known = [point for point in verification.points if point.threshold is not None and point.far >= FAR]
+    return min(known, key=lambda point: point.far, default=None)
