@@ -17,7 +17,7 @@ def verification_sections(verification: Verification, title: str = "Verification
         *([Text(summary(v), title=title)] if title else []),
         Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
         Table(
-            ["FAR", "threshold", "TAR", "Wilson", "bootstrap", "FAR, measured", "false matches"],
+            ["FAR", "threshold", "TAR", "Wilson, 95 %", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
             [_row(point) for point in v.points],
             title="Operating points",
             note=operating_note(v),
