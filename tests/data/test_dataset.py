@@ -53,6 +53,19 @@ def test_a_csv_does_the_same(folders: Path, tmp_path: Path) -> None:
     assert FaceDataset.open(tmp_path / "a").digest == FaceDataset.open(tmp_path / "b").digest
 
 
+def test_further_columns_of_a_csv_are_kept(folders: Path, tmp_path: Path) -> None:
+    lines = ["sex,path,identity,camera", "f,p1/0.png,p1,a", ",p0/0.png,p0,b", "f,p1/1.png,p1"]
+    (folders / "list.csv").write_text("\n".join(lines))
+    build_dataset(folders / "list.csv", tmp_path / "b", aligned=True, workers=1)
+    data = FaceDataset.open(tmp_path / "b")
+    assert data.sources == ["p0/0.png", "p1/0.png", "p1/1.png"]
+    assert data.column("sex") == [None, "f", "f"]
+    assert data.subset(np.array([2, 1])).column("camera") == [None, "a"]
+    (folders / "list.csv").write_text("path,identity,source\np1/0.png,p1,x")
+    with pytest.raises(VultusError, match="a dataset has a column source of its own"):
+        build_dataset(folders / "list.csv", tmp_path / "c", aligned=True, workers=1)
+
+
 def test_an_interrupted_build_goes_on_where_it_stopped(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

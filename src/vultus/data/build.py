@@ -18,7 +18,7 @@ import numpy as np
 from vultus.data.dataset import encode_crop
 from vultus.data.failures import NO_FACE, SKIPPED
 from vultus.data.processes import in_processes
-from vultus.data.write import CropWriter
+from vultus.data.write import COLUMNS, CropWriter
 from vultus.errors import ImageError, VultusError
 from vultus.faces import align, find_photographs, load_detector, read_image, select_faces
 from vultus.faces.face import Select
@@ -50,6 +50,8 @@ def build_dataset(
 ) -> BuildReport:
     """Make a dataset at `out` of a folder with a folder an identity, or of a CSV `path,identity`.
 
+    Further columns of a CSV (sex, camera ...) are kept as columns of text, for figures by group.
+
     Photographs that cannot be read or show no face are skipped and listed in `out/skipped.csv`. Started again after an
     interruption, it goes on where it stopped.
 
@@ -62,7 +64,11 @@ def build_dataset(
     """
     origin, listing = read_listing(Path(photographs))
     settings = {"select": None if aligned else select, "aligned": aligned, "detector": None if aligned else detector}
-    plan = hashlib.sha256(json.dumps([settings, [(str(p), n, _stamp(p)) for p, n in listing]]).encode()).hexdigest()
+    extra = read_extra(Path(photographs))
+    planned = [settings, [(str(p), n, _stamp(p)) for p, n in listing]]
+    if extra:
+        planned.append([(name, sorted((*key, value) for key, value in of.items())) for name, of in extra.items()])
+    plan = hashlib.sha256(json.dumps(planned).encode()).hexdigest()
     if not aligned:
         load_detector(detector, models_dir)  # a missing model file is said here, once, not by each worker
     writer = CropWriter(out, plan)
@@ -81,9 +87,8 @@ def build_dataset(
         raise VultusError(
             f"none of the {len(listing)} photographs of {photographs} gave a crop (most often: {reasons})"
         )
-    info = writer.finish(
-        len(pieces), (112, 112), {"from": Path(photographs).name, "photographs": len(listing), **settings}
-    )
+    made = {"from": Path(photographs).name, "photographs": len(listing), **settings}
+    info = writer.finish(len(pieces), (112, 112), made, extra)
     if skipped:
         whose = {os.path.relpath(path, origin): identity for path, identity in listing}
         with (Path(out) / SKIPPED).open("w", newline="", encoding="utf-8") as file:
@@ -104,13 +109,7 @@ def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
         return photographs, listing
     if photographs.suffix.lower() != ".csv" or not photographs.is_file():
         raise VultusError(f"{photographs} is neither a folder nor a .csv file with the columns path,identity")
-    try:
-        lines = photographs.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise VultusError(f"{photographs} is no text in UTF-8; save it as UTF-8") from None
-    reader = csv.DictReader(lines)
-    if not {"path", "identity"} <= set(reader.fieldnames or ()):
-        raise VultusError(f"{photographs} must have the columns path,identity; it has {reader.fieldnames}")
+    reader = _read_csv(photographs)
     listing = []
     for number, row in enumerate(reader, 2):
         if not row["path"] or not row["identity"]:
@@ -119,6 +118,33 @@ def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
     if not listing:
         raise VultusError(f"{photographs} lists no photographs")
     return photographs.parent, sorted(listing, key=lambda entry: (entry[1], str(entry[0])))
+
+
+def read_extra(photographs: Path) -> dict[str, dict[tuple[str, str], str]]:
+    """Further columns of a CSV that `read_listing` accepts: name -> {(identity, source): text}; none of a folder."""
+    if photographs.is_dir():
+        return {}
+    reader = _read_csv(photographs)
+    names = [name for name in reader.fieldnames or () if name and name not in ("path", "identity")]
+    if taken := [name for name in names if name in COLUMNS]:
+        raise VultusError(f"{photographs}: a dataset has a column {taken[0]} of its own; call yours otherwise")
+    extra: dict[str, dict[tuple[str, str], str]] = {name: {} for name in names}
+    for row in reader:
+        source = os.path.relpath(photographs.parent / row["path"], photographs.parent)
+        for name in names:
+            extra[name][row["identity"], source] = (row[name] or "").strip()
+    return extra
+
+
+def _read_csv(photographs: Path) -> csv.DictReader[str]:
+    try:
+        lines = photographs.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise VultusError(f"{photographs} is no text in UTF-8; save it as UTF-8") from None
+    reader = csv.DictReader(lines)
+    if not {"path", "identity"} <= set(reader.fieldnames or ()):
+        raise VultusError(f"{photographs} must have the columns path,identity; it has {reader.fieldnames}")
+    return reader
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

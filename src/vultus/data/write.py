@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,17 @@ class CropWriter:
         if self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
 
-    def finish(self, pieces: int, crop_size: tuple[int, int], made: dict[str, Any]) -> dict[str, Any]:
-        """Join the pieces into DATA/crops, write the manifest last, remove the pieces. Returns the manifest."""
+    def finish(
+        self,
+        pieces: int,
+        crop_size: tuple[int, int],
+        made: dict[str, Any],
+        extra: Mapping[str, Mapping[tuple[str, str], str]] | None = None,
+    ) -> dict[str, Any]:
+        """Join the pieces into DATA/crops, write the manifest last, remove the pieces. Returns the manifest.
+
+        extra: further columns of text, by (identity, source); null where there is no value.
+        """
         from datasets import Dataset, concatenate_datasets
 
         parts = [Dataset.load_from_disk(str(p)) for i in range(pieces) if (p := self._folder / f"{i:06d}").is_dir()]
@@ -85,6 +94,12 @@ class CropWriter:
             batch = table[start : start + 4096]
             for crop, identity in zip(batch["crop"], batch["identity"], strict=True):
                 digest.update(hashlib.sha256(crop).digest() + identity.encode() + b"\0")
+        if extra:
+            keys = list(zip(table["identity"], table["source"], strict=True))
+            for name, values in extra.items():
+                if not any(values.values()):
+                    continue  # a column without a value
+                table = table.add_column(name, [values.get(key) or None for key in keys])
         shutil.rmtree(self.root / "crops", ignore_errors=True)
         table.save_to_disk(str(self.root / "crops"))
         counts = np.unique(np.asarray(table.data.column("identity").to_pylist(), dtype=object), return_counts=True)[1]
