@@ -7,12 +7,19 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from vultus.evaluation.intervals.seeds import SeedSpread, difference_over_seeds, mean_over_seeds, student
+from vultus.evaluation.intervals.seeds import (
+    SeedEstimate,
+    SeedResult,
+    SeedSpread,
+    difference_over_seeds,
+    mean_over_seeds,
+)
 
 
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (4, 2.776), (12, 2.179), (1e6, 1.960)])
-def test_students_t_as_in_the_tables(freedom: float, t: float) -> None:
-    assert student(freedom) == pytest.approx(t, abs=6e-4)
+def alike(errors: list[int], each: int = 10) -> SeedResult:
+    """Identities with `each` mated comparisons and these errors; replicates that add nothing."""
+    counts = np.full(len(errors), each)
+    return SeedResult(np.array(errors), counts, np.full(50, 1 - sum(errors) / counts.sum()))
 
 
 def test_the_spread_of_seeds_is_pooled() -> None:
@@ -22,47 +29,73 @@ def test_the_spread_of_seeds_is_pooled() -> None:
     assert spread.variance == pytest.approx(0.08 / 3)
 
 
-def test_a_mean_adds_people_and_seeds() -> None:
-    # Over the resamples the mean of the two seeds is 0.4, 0.5, 0.6: variance 0.01. Seeds: 0.02 / 2 = 0.01, 1 degree.
-    # Satterthwaite: 1 x (0.02 / 0.01)^2 = 4 degrees, t = 2.776, half the interval 2.776 x sqrt(0.02) = 0.3926.
-    replicates = np.array([[0.3, 0.4, 0.5], [0.5, 0.6, 0.7]])
-    found = mean_over_seeds([0.4, 0.6], replicates, SeedSpread(0.02, 1))
+def test_people_and_seeds_add_up() -> None:
+    # 100 people, half with 4 errors of 10, half with 6: TAR 0.5; two seeds that agree on it. Residuals are +-1, so the
+    # variance is 100 / 1000^2 x 100 / 99, which is below that of 1,000 independent comparisons, 0.25 / 1000, and is
+    # raised to it. Seeds: 0.0005 / 2 = 0.00025, 1 degree of freedom. Satterthwaite: (0.0005 / 0.00025)^2 = 4 degrees,
+    # t = 2.776, half the interval 2.776 x sqrt(0.0005) = 0.0621.
+    seed = alike([4, 6] * 50)
+    found = mean_over_seeds([seed, seed], SeedSpread(0.0005, 1))
     assert found.value == pytest.approx(0.5)
-    assert found.people_error == pytest.approx(0.1) and found.seeds_error == pytest.approx(0.1)
-    assert found.interval == pytest.approx((0.5 - 0.3926, 0.5 + 0.3926), abs=1e-4)
+    assert found.people_error == pytest.approx(sqrt(0.00025)) and found.seeds_error == pytest.approx(sqrt(0.00025))
+    assert found.interval == pytest.approx((0.5 - 0.0621, 0.5 + 0.0621), abs=2e-4)
 
 
 def test_one_seed_leaves_the_people_alone_and_says_so() -> None:
-    found = mean_over_seeds([0.5], np.array([[0.4, 0.5, 0.6]]), SeedSpread.pooled([[0.5], [0.7]]))
+    found = mean_over_seeds([alike([4, 6] * 50)], SeedSpread.pooled([[0.5], [0.7]]))
     assert found.seeds_error is None
-    assert found.interval == pytest.approx((0.5 - 1.95996 * 0.1, 0.5 + 1.95996 * 0.1), abs=1e-5)
+    assert found.interval == pytest.approx((0.5 - 1.96 * sqrt(0.00025), 0.5 + 1.96 * sqrt(0.00025)), abs=1e-5)
 
 
 def test_a_difference_forgets_what_is_hard_for_both() -> None:
-    hard = np.array([[0.1, -0.2, 0.05, 0.05]])  # the same people are hard for both
-    found = difference_over_seeds([0.6], [0.5], 0.6 + hard, 0.5 + hard, SeedSpread(0.0, 0))
-    assert found.value == pytest.approx(0.1)
-    assert found.interval == pytest.approx((0.1, 0.1)) and found.beyond_noise
-    both = difference_over_seeds([0.6], [0.5], 0.6 + hard, 0.5 + hard, SeedSpread(0.04, 6))
-    assert both.seeds_error == pytest.approx(sqrt(2) * 0.2) and not both.beyond_noise
+    # All photographs of every other person fail with both; of the others one of ten fails with the second as well.
+    hard = [10, 0] * 50
+    first, second = alike(hard), alike([10, 1] * 50)
+    none = SeedSpread(0.0, 0)
+    found = difference_over_seeds([first], [second], none)
+    assert found.value == pytest.approx(0.05) and found.beyond_noise
+    # alone, either is unsure by the 100 people: sqrt(0.25 / 100) = 0.05
+    assert found.people_error < 0.01 and mean_over_seeds([first], none).people_error == pytest.approx(0.05, rel=0.05)
+    with_seeds = difference_over_seeds([first], [second], SeedSpread(0.04, 6))
+    assert with_seeds.seeds_error == pytest.approx(sqrt(2) * 0.2) and not with_seeds.beyond_noise
 
 
 def test_intervals_stay_where_rates_can_be() -> None:
-    wide = SeedSpread(0.5, 4)
-    assert mean_over_seeds([0.99], np.array([[0.98, 1.0]]), wide).interval[1] == 1
-    assert difference_over_seeds([0.01], [0.99], np.zeros((1, 2)), np.ones((1, 2)), wide).interval[0] == -1
+    wide, good, bad = SeedSpread(0.5, 4), alike([0] * 20), alike([10] * 20)
+    assert mean_over_seeds([good], wide).interval[1] == 1 and mean_over_seeds([bad], wide).interval[0] == 0
+    assert difference_over_seeds([bad], [good], wide).interval[0] == -1
+    # without a single error, or match, the interval still has a width
+    assert mean_over_seeds([good], SeedSpread(0.0, 0)).interval[0] < 0.95
+    assert mean_over_seeds([bad], SeedSpread(0.0, 0)).interval[1] > 0.05
 
 
-@pytest.mark.parametrize(("people", "seeds"), [(0.03, 0.01), (0.01, 0.03), (0.02, 0.02)])
-def test_intervals_cover_as_often_as_they_say(people: float, seeds: float) -> None:
-    """Three ways with three seeds each and one test set, all normal; the difference of the first two is 0.05."""
-    random, covered, trials = np.random.default_rng(0), 0, 1000
-    for _ in range(trials):
-        hard = random.normal(0, people, 3)  # of each way on this test set
-        rates = np.array([0.5, 0.45, 0.6])[:, None] + hard[:, None] + random.normal(0, seeds, (3, 3))
-        replicates = rates[:, :, None] + random.normal(0, people, (3, 1, 200))
-        found = difference_over_seeds(
-            rates[0].tolist(), rates[1].tolist(), replicates[0], replicates[1], SeedSpread.pooled(rates.tolist())
-        )
-        covered += found.interval[0] <= 0.05 <= found.interval[1]
-    assert 0.93 <= covered / trials <= 0.97
+@pytest.mark.parametrize("seeds", [0.05, 0.4], ids=["people decide", "seeds decide"])
+def test_intervals_cover_as_often_as_they_say(seeds: float) -> None:
+    """Three ways with three seeds each; people, seeds and photographs drawn anew each time."""
+    ways, random = np.array([0.0, -0.3, 0.5]), np.random.default_rng(1)
+
+    def chances(people: int, worlds: int) -> np.ndarray:
+        """(worlds, ways, 3 seeds, people): how likely a comparison of this person is to fail."""
+        person = random.normal(0, 1, (worlds, 1, 1, people))
+        taste = random.normal(0, 0.5, (worlds, 3, 1, people))  # who is hard for one way but not for another
+        seed = random.normal(0, seeds, (worlds, 3, 3, 1))
+        return 1 / (1 + np.exp(ways[:, None, None] + person + taste + seed))
+
+    truth = chances(1, 200_000).mean(axis=(0, 2, 3))
+    counts, trials, covered = random.geometric(0.2, 150), 600, np.zeros(2)
+    draws = np.random.default_rng(2).multinomial(150, np.full(150, 1 / 150), 100)
+    for world in chances(150, trials):
+        errors = random.binomial(counts, world)
+        tars = 1 - errors @ draws.T / (counts @ draws.T)
+        results = [[SeedResult(errors[w, s], counts, tars[w, s]) for s in range(3)] for w in range(3)]
+        spread = SeedSpread.pooled([[result.tar for result in way] for way in results])
+        covered += [
+            holds(mean_over_seeds(results[0], spread), 1 - truth[0]),
+            holds(difference_over_seeds(results[0], results[1], spread), truth[1] - truth[0]),
+        ]
+    # A little too wide: that seeds disagree on single photographs is counted as people's and as seeds' variance.
+    assert (covered / trials >= 0.93).all() and (covered / trials <= 0.985).all(), covered / trials
+
+
+def holds(found: SeedEstimate, truth: float) -> bool:
+    return bool(found.interval[0] <= truth <= found.interval[1])

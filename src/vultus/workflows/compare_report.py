@@ -49,9 +49,9 @@ def write_comparison_report(result: Comparison) -> Path:
 
 
 INTERVALS = (
-    "95 % intervals for another test set of such people and other seeds: the variance over resampled test identities "
-    "of the mean over seeds, plus the variance between seeds (pooled over the losses) divided by their number; "
-    "Student's t with Satterthwaite's degrees of freedom. Each seed has the smallest threshold whose FAR on the test "
+    "95 % intervals for another test set of such people and other seeds: the variance between the test people of the "
+    "mean over seeds, plus the variance between seeds (pooled over the losses) divided by their number; Student's t "
+    "with Satterthwaite's degrees of freedom. Each seed has the smallest threshold whose FAR on the test "
     "split does not exceed the one asked for."
 )
 COSTS_NOTE = (

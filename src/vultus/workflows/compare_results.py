@@ -11,8 +11,15 @@ import numpy as np
 
 from vultus.errors import VultusError
 from vultus.evaluation.intervals import IdentityBootstrap, is_supported, needed_comparisons
-from vultus.evaluation.intervals.seeds import SeedEstimate, SeedSpread, difference_over_seeds, mean_over_seeds
-from vultus.evaluation.protocols.verification import operating_point, require_comparisons
+from vultus.evaluation.intervals.at_far import errors_at_far
+from vultus.evaluation.intervals.seeds import (
+    SeedEstimate,
+    SeedResult,
+    SeedSpread,
+    difference_over_seeds,
+    mean_over_seeds,
+)
+from vultus.evaluation.protocols.verification import require_comparisons
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.workflows.compare_plan import Plan, Planned
 from vultus.workflows.compare_run import Outcome
@@ -28,8 +35,8 @@ class Trained:
     outcome: Outcome
     tars: Mapping[float, float] = field(default_factory=dict)
     """TAR at each supported FAR; empty where the run has not finished."""
-    replicates: Mapping[float, np.ndarray] = field(default_factory=dict, repr=False)
-    """(R,) the same in each resample of the test identities."""
+    results: Mapping[float, SeedResult] = field(default_factory=dict, repr=False)
+    """The same, identity by identity."""
 
     @property
     def images(self) -> int:
@@ -201,13 +208,13 @@ def _bootstrap(scores: PairScores, replicates: int, test: str) -> IdentityBootst
 
 
 def _measured(trained: Trained, scores: PairScores, bootstrap: IdentityBootstrap) -> Trained:
-    tars, replicates = {}, {}
+    results = {}
     for far in FARS:
-        point = operating_point(scores, far)
-        resampled = None if point.tar is None else bootstrap.tar_at_far(scores, far)
-        if point.tar is not None and resampled is not None:
-            tars[far], replicates[far] = point.tar, resampled
-    return replace(trained, tars=tars, replicates=replicates)
+        if is_supported(far, scores.non_mated):
+            errors, replicates = errors_at_far(scores, far), bootstrap.tar_at_far(scores, far)
+            if errors is not None and replicates is not None:
+                results[far] = SeedResult(errors, bootstrap.comparisons.mated, replicates)
+    return replace(trained, tars={far: result.tar for far, result in results.items()}, results=results)
 
 
 def _with_estimates(entries: Sequence[Entry], baseline: str) -> list[Entry]:
@@ -218,11 +225,9 @@ def _with_estimates(entries: Sequence[Entry], baseline: str) -> list[Entry]:
     for entry in entries:
         tar, difference = {}, {}
         for far, spread in spreads.items() if entry.finished else ():
-            tar[far] = mean_over_seeds(_tars(entry, far), _replicates(entry, far), spread)
+            tar[far] = mean_over_seeds(_results(entry, far), spread)
             if base.finished and entry is not base:
-                difference[far] = difference_over_seeds(
-                    _tars(entry, far), _tars(base, far), _replicates(entry, far), _replicates(base, far), spread
-                )
+                difference[far] = difference_over_seeds(_results(entry, far), _results(base, far), spread)
         done.append(replace(entry, tar=tar, difference=difference))
     return done
 
@@ -236,8 +241,8 @@ def _tars(entry: Entry, far: float) -> list[float]:
     return [run.tars[far] for run in entry.finished]
 
 
-def _replicates(entry: Entry, far: float) -> np.ndarray:
-    return np.stack([run.replicates[far] for run in entry.finished])
+def _results(entry: Entry, far: float) -> list[SeedResult]:
+    return [run.results[far] for run in entry.finished]
 
 
 def withheld(scores: PairScores) -> dict[float, int]:

@@ -3,14 +3,15 @@
 Two things would come out differently another time: the people of the test set, and the seed of the training (start
 weights, order of the crops, augmentation). Their variances are estimated apart and added.
 
-    people   the variance, over resampled identities, of the mean over the seeds that there are
+    people   the variance of the mean over the seeds that there are, as `difference_interval` has it for one recogniser
     seeds    s^2 / k for k seeds, with one s^2 pooled over all ways of training that are compared: two or three seeds
              of one way alone say next to nothing about a variance
-    95 %     the estimate +- t sqrt(people + seeds), t of Student's distribution with Welch and Satterthwaite's degrees
-             of freedom, which are few where the seeds decide
+    95 %     the estimate +- t sqrt(people + seeds), t of Student's distribution with Satterthwaite's degrees of
+             freedom, which are few where the seeds decide
 
-A difference of two ways resamples the same identities for both, so what makes the test set easy or hard for both
-cancels. Seeds are taken for independent: that two ways share a seed's start weights makes it too wide, if anything.
+A difference of two ways takes the same people for both, so what makes the test set easy or hard for both cancels.
+Both sums are too wide, if anything: that seeds disagree on single photographs is in both variances, and that two ways
+share a seed's start weights is left out.
 """
 
 from __future__ import annotations
@@ -18,10 +19,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 
+from vultus.evaluation.intervals.difference import difference_interval
+from vultus.evaluation.intervals.spread import student_quantile
 from vultus.evaluation.intervals.wilson import Interval
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class SeedResult:
+    """One seed at one operating point.
+
+    errors      (G,) false non-matches of each identity
+    counts      (G,) mated comparisons of each identity, the same for all that is compared
+    replicates  (R,) TAR in each resample of the identities, the same resamples for all that is compared
+    """
+
+    errors: np.ndarray
+    counts: np.ndarray
+    replicates: np.ndarray
+
+    @property
+    def tar(self) -> float:
+        return 1 - float(self.errors.sum()) / float(self.counts.sum())
 
 
 @dataclass(frozen=True)
@@ -58,48 +82,43 @@ class SeedEstimate:
         return not self.interval[0] <= 0 <= self.interval[1]
 
 
-def mean_over_seeds(rates: Sequence[float], replicates: np.ndarray, spread: SeedSpread) -> SeedEstimate:
-    """The mean of the rates (k,) of one way of training; an interval inside [0, 1].
-
-    replicates: (k, R) the same rates in R resamples of the test identities, the same resamples for every seed.
-    """
-    value = float(np.mean(rates))
-    people = float(np.var(replicates.mean(axis=0), ddof=1))
-    return _estimate(value, people, spread, 1 / len(rates), (0.0, 1.0))
+def mean_over_seeds(seeds: Sequence[SeedResult], spread: SeedSpread) -> SeedEstimate:
+    """Mean TAR of one way of training; an interval inside [0, 1]."""
+    value = float(np.mean([seed.tar for seed in seeds]))
+    errors, replicates, counts = _mean(seeds)
+    # The rarer of the two, errors or matches, differs from a recogniser that has none of it.
+    events, rate = (counts - errors, value) if value < 0.5 else (errors, 1 - value)
+    people = _people(rate, replicates, events, counts)
+    return _estimate(value, people, spread, 1 / len(seeds), (0.0, 1.0))
 
 
 def difference_over_seeds(
-    rates: Sequence[float],
-    others: Sequence[float],
-    replicates: np.ndarray,
-    other_replicates: np.ndarray,
-    spread: SeedSpread,
+    seeds: Sequence[SeedResult], others: Sequence[SeedResult], spread: SeedSpread
 ) -> SeedEstimate:
-    """mean(rates) - mean(others), with R resamples that are the same ones for both; an interval inside [-1, 1]."""
-    value = float(np.mean(rates) - np.mean(others))
-    people = float(np.var(replicates.mean(axis=0) - other_replicates.mean(axis=0), ddof=1))
-    return _estimate(value, people, spread, 1 / len(rates) + 1 / len(others), (-1.0, 1.0))
+    """Mean TAR of `seeds` minus that of `others`; an interval inside [-1, 1]."""
+    value = float(np.mean([seed.tar for seed in seeds]) - np.mean([seed.tar for seed in others]))
+    (errors, replicates, counts), (other_errors, other_replicates, _) = _mean(seeds), _mean(others)
+    people = _people(value, replicates - other_replicates, other_errors - errors, counts)
+    return _estimate(value, people, spread, 1 / len(seeds) + 1 / len(others), (-1.0, 1.0))
+
+
+def _mean(seeds: Sequence[SeedResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of each identity (G,) and replicates (R,), averaged over the seeds; counts (G,)."""
+    errors = np.mean([seed.errors for seed in seeds], axis=0)
+    return errors, np.mean([seed.replicates for seed in seeds], axis=0), seeds[0].counts
+
+
+def _people(value: float, replicates: np.ndarray, events: np.ndarray, counts: np.ndarray) -> float:
+    """The variance by the people of a rate with (G,) `events` of each, corrected for there being few of them."""
+    low, high = difference_interval(value, replicates, events - value * counts, counts, CONFIDENCE)
+    half = max(high - value, value - low)  # one end may be cut off
+    return (half / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)) ** 2
 
 
 def _estimate(value: float, people: float, spread: SeedSpread, share: float, bounds: Interval) -> SeedEstimate:
     seeds = spread.variance * share
     total = people + seeds
     freedom = spread.freedom * (total / seeds) ** 2 if seeds > 0 else float("inf")
-    half = student(freedom) * sqrt(total)
+    half = student_quantile(0.5 + CONFIDENCE / 2, freedom) * sqrt(total)
     low, high = max(bounds[0], value - half), min(bounds[1], value + half)
     return SeedEstimate(value, (low, high), sqrt(people), sqrt(seeds) if spread.freedom else None)
-
-
-def student(freedom: float, confidence: float = 0.95) -> float:
-    """The t with P(|T| <= t) = `confidence` for Student's T; degrees of freedom need not be whole.
-
-    With T = sqrt(freedom) tan(a) the density of the angle a is proportional to cos(a)^(freedom - 1).
-    """
-    if freedom > 1e4:
-        from statistics import NormalDist
-
-        return NormalDist().inv_cdf(0.5 + confidence / 2)
-    step = np.pi / 2 / 20_000
-    angles = step * (np.arange(20_000) + 0.5)
-    inside = np.cumsum(np.cos(angles) ** (freedom - 1))
-    return sqrt(freedom) * float(np.tan(np.interp(confidence * inside[-1], inside, angles + step / 2)))
