@@ -33,6 +33,9 @@ from vultus.evaluation.scores.pairs import BIN, PairScores
 STEPS = 64
 """Steps of the isotonic map that are kept."""
 
+PENALTY = 1e-6
+"""On the squares of slope and offset, the scores in units of their standard deviation."""
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -40,7 +43,7 @@ class Likelihood:
 
     slope: float
     offset: float
-    """llr = slope x score + offset, clipped to [lowest, highest]: logistic regression (Platt 1999)."""
+    """llr = slope x score + offset, clipped to [lowest, highest]: logistic regression."""
     lowest: float
     """-ln(M / 10) of M mated scores; at most 0."""
     highest: float
@@ -115,12 +118,10 @@ def fit_likelihood(scores: PairScores) -> Likelihood:
 def fit_logistic(counts: ScoreCounts) -> tuple[float, float]:
     """(slope, offset) of the log-odds of "mated" at prior odds of one, by Newton's method.
 
-    The targets are Platt's, (M + 1) / (M + 2) and 1 / (K + 2) in place of 1 and 0: with scores that separate the two
-    kinds the slope stays finite, and with many it changes nothing.
+    A weak penalty keeps the slope finite where the scores separate the two kinds.
     """
     same, other = counts.shares
-    target = same * _smoothed(counts.mated.sum()) + other * (1 - _smoothed(counts.non_mated.sum()))
-    weight = same + other
+    target, weight = same, same + other
     centre = float(weight @ counts.scores) / 2
     scale = float(np.sqrt(weight @ (counts.scores - centre) ** 2 / 2)) or 1.0
     design = np.stack([(counts.scores - centre) / scale, np.ones(len(weight))])
@@ -128,12 +129,12 @@ def fit_logistic(counts: ScoreCounts) -> tuple[float, float]:
 
     def cost(parameters: np.ndarray) -> float:
         odds = parameters @ design
-        return float(weight @ np.logaddexp(0, odds) - target @ odds)
+        return float(weight @ np.logaddexp(0, odds) - target @ odds + PENALTY / 2 * (parameters @ parameters))
 
     for _ in range(100):
         chance = 1 / (1 + np.exp(-np.clip(at @ design, -700, 700)))
-        gradient = design @ (weight * chance - target)
-        curvature = (design * (weight * chance * (1 - chance))) @ design.T + 1e-12 * np.eye(2)
+        gradient = design @ (weight * chance - target) + PENALTY * at
+        curvature = (design * (weight * chance * (1 - chance))) @ design.T + PENALTY * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         before, share = cost(at), 1.0
         while cost(at - share * step) > before and share > 1e-6:
@@ -145,20 +146,21 @@ def fit_logistic(counts: ScoreCounts) -> tuple[float, float]:
     return slope, float(at[1]) - slope * centre
 
 
-def _smoothed(count: float) -> float:
-    return (count + 1) / (count + 2)
-
-
 def _steps(counts: ScoreCounts, lowest: float, highest: float) -> tuple[tuple[float, float], ...]:
     """The isotonic map, clipped, its most alike neighbours merged until `STEPS` are left."""
     first, mated, non_mated = pool_adjacent_violators(counts)
     starts, m, n = (counts.scores[first] - BIN / 2).tolist(), mated.tolist(), non_mated.tolist()
-    values = np.clip(log_ratio(mated, non_mated), lowest, highest).tolist()
+
+    def value(at: int) -> float:
+        ratio = float(log_ratio(np.array(m[at]), np.array(n[at])))
+        return float(f"{min(highest, max(lowest, ratio)):.6g}")
+
+    values = [value(at) for at in range(len(m))]
     while len(values) > STEPS or (len(values) > 1 and np.diff(values).min() == 0):
         at = int(np.diff(values).argmin())
         m[at] += m.pop(at + 1)
         n[at] += n.pop(at + 1)
         starts.pop(at + 1)
         values.pop(at + 1)
-        values[at] = float(np.clip(log_ratio(np.array(m[at]), np.array(n[at])), lowest, highest))
-    return tuple((float(f"{start:.6f}"), float(f"{value:.6g}")) for start, value in zip(starts, values, strict=True))
+        values[at] = value(at)
+    return tuple((float(f"{start:.6f}"), value) for start, value in zip(starts, values, strict=True))
