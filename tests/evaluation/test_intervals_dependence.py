@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vultus.evaluation.comparisons import AllPairs, Listed
-from vultus.evaluation.intervals import independent_rate, mated_rate, non_mated_rate, wilson, wilson_at
+from vultus.evaluation.intervals import (
+    beyond_tail_rate,
+    independent_rate,
+    mated_rate,
+    non_mated_rate,
+    wilson,
+    wilson_at,
+)
 from vultus.evaluation.intervals.spread import mated_spread, non_mated_spread, student_quantile
 
 
@@ -106,6 +113,23 @@ def test_no_errors_leave_the_worst_dependence_open():
     assert mated_rate(np.zeros(20, int), AllPairs(np.array([100] + [2] * 19))).effective == pytest.approx(
         1.01, abs=0.01
     )
+
+
+def test_false_matches_beyond_the_kept_tail_depend_at_least_as_much():
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(60), 4)
+    apart = np.array([(a, b) for a, b in combinations(owners, 2) if a != b])
+    looks = rng.normal(size=60)
+    apart = apart[np.argsort(0.4 * looks[apart].sum(axis=1) + rng.normal(size=len(apart)))]
+    images = AllPairs(np.full(60, 4))
+    whole, tail = apart[-6000:], apart[-1000:]
+    true = non_mated_rate(whole[:, 0], whole[:, 1], images)
+    told = beyond_tail_rate(6000, tail[:, 0], tail[:, 1], images)
+    assert (told.errors, told.trials) == (true.errors, true.trials)
+    assert told.effective == pytest.approx(true.effective, rel=0.5)
+    assert told.effective < non_mated_rate(tail[:, 0], tail[:, 1], images).effective < true.trials / 10
+    with pytest.raises(ValueError, match=r"1001\.\.28320"):
+        beyond_tail_rate(1000, tail[:, 0], tail[:, 1], images)
 
 
 def test_one_person_in_all_comparisons_is_one_person():

@@ -2,7 +2,7 @@
 
 from vultus.evaluation.intervals.at_far import fnmr_at_far
 from vultus.evaluation.intervals.bootstrap import IdentityBootstrap, percentile_interval
-from vultus.evaluation.intervals.dependence import independent_rate, mated_rate, non_mated_rate
+from vultus.evaluation.intervals.dependence import beyond_tail_rate, independent_rate, mated_rate, non_mated_rate
 from vultus.evaluation.intervals.difference import Difference, compare_paired, difference_interval
 from vultus.evaluation.intervals.needed import (
     Needed,
@@ -31,6 +31,7 @@ __all__ = [
     "Needed",
     "Rate",
     "allowed_errors",
+    "beyond_tail_rate",
     "compare_paired",
     "difference_interval",
     "effective_to_exclude",
