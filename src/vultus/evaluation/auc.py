@@ -29,7 +29,7 @@ def auc_interval(scores: PairScores, confidence: float = 0.95) -> Interval:
     comparison counts as independent.
 
     In simulations with people of unequal difficulty and number of images (60 to 200 people, AUC 0.94 to 0.996) 95 %
-    intervals covered 92 to 96 %; with the comparisons taken as independent they cover 43 to 47 %. At an AUC of 0.9997,
+    intervals covered 90 to 96 %; with the comparisons taken as independent they cover 43 to 47 %. At an AUC of 0.9997,
     where two or three of 300 people carried all the errors, they covered 88 %.
     """
     u = np.concatenate([_below(scores), np.zeros(scores.mated_failures)])
