@@ -58,6 +58,8 @@ def achieved(calibration: Calibration, scores: PairScores, *, identities: int, i
 
     They must be other people than the calibration's (`Calibration.people.refuse`).
     """
+    # Where a calibration does not know whose its pairs were, it can say nothing of another number of people.
+    size = () if calibration.independent else (identities, images)
     points = []
     for at in calibration.points:
         if not is_decade(at.fmr):
@@ -67,7 +69,7 @@ def achieved(calibration: Calibration, scores: PairScores, *, identities: int, i
             AchievedPoint(
                 promised=at.fmr,
                 threshold=at.threshold,
-                predicted=calibration.prediction(at.fmr, identities, images),
+                predicted=calibration.prediction(at.fmr, *size),
                 fmr=fmr_at(scores, threshold),
                 fnmr=fnmr_at(scores, threshold),
             )

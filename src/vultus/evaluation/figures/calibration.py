@@ -45,7 +45,7 @@ def thresholds_by_rate(calibration: Calibration, *, title: str = "") -> bytes:
     axes.set_xscale("log")
     rate_ticks(axes.xaxis)
     axes.set_xlim(left, 0.13)
-    span = max(scores) - scores[0]
+    span = max(scores) - scores[0] or 0.1
     axes.set_ylim(scores[0] - 0.04 * span, max(scores) + 0.12 * span)
     axes.set_xlabel("false match rate (FMR)")
     axes.set_ylabel("threshold (cosine similarity)")
