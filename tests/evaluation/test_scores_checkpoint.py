@@ -49,7 +49,7 @@ def test_an_interrupted_walk_ends_like_an_uninterrupted_one(tmp_path, monkeypatc
     rows, labels = faces(200, 20)
     file, options = tmp_path / "walk.npz", {"block": 25, "tail": tail, "threads": threads}
     whole, real, interruptions = all_pairs(rows, labels, **options), compare.Compare, 0
-    monkeypatch.setattr("vultus.evaluation.scores.walk.Compare", lambda layout: Interrupted(real(layout), 10))
+    monkeypatch.setattr("vultus.evaluation.scores.walk.Compare", lambda *given: Interrupted(real(*given), 10))
     while interruptions < 50:
         try:
             resumed = all_pairs(rows, labels, checkpoint=file, **options)
@@ -63,7 +63,7 @@ def test_an_interrupted_walk_ends_like_an_uninterrupted_one(tmp_path, monkeypatc
 def test_a_finished_walk_is_not_walked_again(tmp_path, monkeypatch):
     rows, labels = faces(80, 8)
     first = all_pairs(rows, labels, checkpoint=tmp_path / "walk.npz", block=16)
-    monkeypatch.setattr("vultus.evaluation.scores.walk.Compare", lambda layout: Interrupted(None, 0))
+    monkeypatch.setattr("vultus.evaluation.scores.walk.Compare", lambda *given: Interrupted(None, 0))
     assert_same(all_pairs(rows, labels, checkpoint=tmp_path / "walk.npz", block=16), first)
 
 

@@ -13,8 +13,12 @@ from vultus.evaluation.scores.strips import LOWEST, NOTHING, SCALE, Strips
 PIECE = 2**16
 """Scores that are turned into bin numbers together."""
 
-RAW = 2**18
-"""Bins of the raw counts, from -2 to 2: rounding can put the score of a face with itself above 1."""
+ZERO = -int(NOTHING)
+"""Bin of the score 0 in the raw counts, whose first bin holds what is NOTHING. There is room beyond [-1, 1]: rounding
+can put the score of a face with itself above 1."""
+
+RAW = 2 * ZERO
+"""Bins of the raw counts."""
 
 
 class Scores(NamedTuple):
@@ -34,35 +38,37 @@ class Part(NamedTuple):
 
 
 class Compare:
-    """Called from several threads, each with its own memory of about 6 MiB (and one panel of rows and of columns)."""
+    """Called from at most `threads` threads at once."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.block, self.strips = layout.block, Strips(layout)
+    def __init__(self, layout: Layout, threads: int) -> None:
+        self.block, self.strips = layout.block, Strips(layout, threads)
 
     def __call__(self, tile: tuple[int, int], cut: float) -> Part:
         """The tile that starts at that row and column; of the non-mated scores those >= `cut` are returned."""
         least = np.float32(max(cut, LOWEST)) * SCALE
         counts = np.zeros(RAW, np.int64)
         mated, tail = [], []
-        for row, column, scores, band in self.strips.of(*(slice(start, start + self.block) for start in tile)):
+        for row, column, scores, above, band in self.strips.of(*(slice(start, start + self.block) for start in tile)):
             if band is not None:
                 mated.append(_chosen(scores, np.flatnonzero(band.mated), row, column))
                 scores[band.left_out] = NOTHING
-            above = np.greater_equal(scores, least, out=self.strips.memory("above", scores.shape, np.bool_))
+            np.greater_equal(scores, least, out=above)
             tail.append(_chosen(scores, np.flatnonzero(above), row, column))
-            self._count(scores.reshape(-1), counts)
+            _count(scores.reshape(-1), counts)
         return Part(joined(mated), joined(tail), folded(counts))
 
-    def _count(self, scores: np.ndarray, counts: np.ndarray) -> None:
-        short, long = self.strips.memory("short", PIECE, np.int32), self.strips.memory("long", PIECE, np.intp)
-        for start in range(0, len(scores), PIECE):
-            piece = scores[start : start + PIECE]
-            np.floor(piece, out=piece)
-            piece += np.float32(RAW // 2)
-            # By way of int32: both conversions are vectorised, float32 to int64 is not (0.25 against 0.5 ns a score).
-            np.copyto(short[: len(piece)], piece, casting="unsafe")
-            np.copyto(long[: len(piece)], short[: len(piece)])
-            np.add.at(counts, long[: len(piece)], 1)  # bincount is no faster and needs memory of its own
+
+def _count(scores: np.ndarray, counts: np.ndarray) -> None:
+    """Add to the raw counts; the scores are overwritten."""
+    short, long = np.empty(PIECE, np.int32), np.empty(PIECE, np.intp)
+    for start in range(0, len(scores), PIECE):
+        piece = scores[start : start + PIECE]
+        np.floor(piece, out=piece)
+        piece += np.float32(ZERO)
+        # By way of int32: both conversions are vectorised, float32 to int64 is not (0.25 against 0.5 ns a score).
+        np.copyto(short[: len(piece)], piece, casting="unsafe")
+        np.copyto(long[: len(piece)], short[: len(piece)])
+        np.add.at(counts, long[: len(piece)], 1)  # bincount is no faster and needs memory of its own
 
 
 def _chosen(scores: np.ndarray, at: np.ndarray, row: int, column: int) -> Scores:
@@ -82,7 +88,7 @@ def joined(scores: list[Scores]) -> Scores:
 
 def folded(counts: np.ndarray) -> np.ndarray:
     """(BINS,) from the raw counts: scores beyond [-1, 1] are clipped, the first bin holds what is no score."""
-    low = RAW // 4
+    low = ZERO - int(SCALE)
     histogram = counts[low : low + BINS].copy()
     histogram[0] += counts[1:low].sum()
     histogram[-1] += counts[low + BINS :].sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.scores.compare import RAW, Part, Scores, folded
+from vultus.evaluation.scores.compare import RAW, ZERO, Part, Scores, folded
 from vultus.evaluation.scores.layout import Layout
 from vultus.evaluation.scores.strips import LOWEST, NOTHING, SCALE
 
@@ -51,7 +51,7 @@ class CompareTorch:
             mated = self._chosen(scores, self._load(band.mated), row, column)
             scores[self._load(band.left_out)] = float(NOTHING)
         tail = self._chosen(scores, scores >= float(np.float32(max(cut, LOWEST)) * SCALE), row, column)
-        numbers = scores.floor_().add_(RAW // 2).to(torch.int64)
+        numbers = scores.floor_().add_(ZERO).to(torch.int64)
         counts = torch.bincount(numbers.view(-1), minlength=RAW).cpu().numpy()
         nothing = Scores(np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int32))
         return Part(mated or nothing, tail, folded(counts))

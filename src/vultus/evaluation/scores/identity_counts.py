@@ -47,7 +47,8 @@ def count_by_identity(
     embeddings, labels = check_rows(embeddings, labels)
     _, codes, images = np.unique(labels, return_inverse=True, return_counts=True)
     side, limits = Side.of(embeddings, codes), np.asarray(thresholds, np.float32)
-    strips, panels = Strips(Layout(side, side, block)), list(_panels(images, block))
+    panels, threads = list(_panels(images, block)), threads or blas_threads()
+    strips = Strips(Layout(side, side, block), threads, max(panel.stop - panel.start for panel in panels))
     found = IdentityCounts(
         limits,
         np.zeros((len(limits), len(images)), np.int64),
@@ -55,7 +56,7 @@ def count_by_identity(
         np.zeros(len(limits), np.int64),
     )
     pairs = [(rows, columns) for k, rows in enumerate(panels) for columns in panels[k:]]
-    counted = in_order(lambda pair: _count(strips, side.codes, limits, *pair), pairs, threads or blas_threads())
+    counted = in_order(lambda pair: _count(strips, side.codes, limits, *pair), pairs, threads)
     if len(labels) * (len(labels) - 1) // 2 >= LONG:
         counted = track(counted, "counting", total=len(pairs), unit="tiles")
     for matches in counted:
@@ -84,10 +85,10 @@ def _count(
     """For each threshold the pairs of identities with matches and how many: (P,) codes twice, (P,) int64."""
     least = np.float32(max(limits.min(initial=2), LOWEST)) * SCALE
     values, keys = [], []
-    for row, column, scores, band in strips.of(rows, columns):
+    for row, column, scores, above, band in strips.of(rows, columns):
         if band is not None:
             scores[band.left_out] = NOTHING
-        at = np.flatnonzero(scores >= least)
+        at = np.flatnonzero(np.greater_equal(scores, least, out=above))
         own, other = np.divmod(at, scores.shape[1])
         values.append(np.clip(scores.reshape(-1)[at], -SCALE, SCALE) / SCALE)
         keys.append((codes[row + own].astype(np.int64) << 32) | codes[column + other])

@@ -13,6 +13,9 @@ from vultus.evaluation.scores.threads import in_order
 SLACK = 1.5
 """How many times `keep` are held before the smallest are thrown out."""
 
+MANY = 2**16
+"""Scores from which on several threads sort them."""
+
 
 class Largest:
     """The `keep` largest scores; of equal ones those that came first. What is below `cut` need not be added."""
@@ -46,22 +49,23 @@ class Largest:
 
     def ascending(self, threads: int = 1) -> Scores:
         """What is kept, in ascending order; of equal scores the one that came first is the last."""
-        scores = self._together()
-        ranks = _ranks(scores.values)
+        self._throw_out()
+        ranks = _ranks(self._column("values"))
         first = max(0, len(ranks) - self.keep)
-        cuts = np.unique(np.linspace(first, len(ranks), threads + 1).astype(int))
-        inside = cuts[cuts < len(ranks)]
-        if len(inside):
-            ranks.partition(inside)
-        parts = [ranks[start:end] for start, end in pairwise(cuts)]
-        for _ in in_order(np.ndarray.sort, parts, threads):
-            pass
-        order = (LAST - (ranks[first:] & LAST)).view(np.int64)
-        return Scores(*(column[order] for column in scores))
+        if threads == 1 or len(ranks) < MANY:
+            ranks.sort()
+        else:
+            _sort(ranks, first, threads)
+        order = ranks[first:]
+        order &= LAST
+        np.subtract(LAST, order, out=order)
+        return Scores(*(self._column(name)[order.view(np.int64)] for name in Scores._fields))
 
     def _throw_out(self) -> None:
-        scores = self._together()
-        self._hold(scores, scores.values >= np.float32(self._edge))
+        for number, part in enumerate(self.parts):  # one by one: together they would be held twice
+            chosen = part.values >= np.float32(self._edge)
+            self.parts[number] = Scores(*(column[chosen] for column in part))
+        self.held = sum(len(part.values) for part in self.parts)
 
     def _keep_exactly(self) -> None:
         scores = self._together()
@@ -78,12 +82,24 @@ class Largest:
         kept = Scores(*(column[chosen] for column in scores))
         self.parts, self.held = [kept], len(kept.values)
 
+    def _column(self, name: str) -> np.ndarray:
+        """Of all parts; alone, so that the others are not held twice."""
+        return np.concatenate([getattr(part, name) for part in self.parts] or [getattr(joined([]), name)])
+
     def _together(self) -> Scores:
         self.parts = [joined(self.parts)]
         return self.parts[0]
 
 
 LAST = np.uint64(2**32 - 1)
+
+
+def _sort(ranks: np.ndarray, first: int, threads: int) -> None:
+    """From `first` on, in place; the rest stays below."""
+    cuts = np.linspace(first, len(ranks), threads + 1).astype(int)
+    ranks.partition(cuts[:-1])
+    for _ in in_order(np.ndarray.sort, [ranks[start:end] for start, end in pairwise(cuts)], threads):
+        pass
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -94,5 +110,5 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     ranks = bits.astype(np.int64).view(np.uint64)
     ranks += np.uint64(2**31)
     ranks <<= np.uint64(32)
-    ranks |= np.arange(2**32 - 1, 2**32 - 1 - len(values), -1, dtype=np.uint64)
+    ranks |= np.arange(2**32 - 1, 2**32 - 1 - len(values), -1, dtype=np.uint32)
     return ranks

@@ -36,10 +36,19 @@ class Side:
         order = np.argsort(codes, kind="stable")
         return cls(embeddings, codes[order], order)
 
-    def panel(self, places: slice | np.ndarray) -> np.ndarray:
-        """(R, D) float32 rows; a view where nothing has to be moved or converted."""
-        rows = self.embeddings[places if self.order is None else self.order[places]]
-        return rows.astype(np.float32, copy=False)
+    def panel(self, places: slice | np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
+        """(R, D) float32 rows: a view where nothing has to be moved or converted, else in `memory` if it is given."""
+        if self.order is None:
+            rows = self.embeddings[places]
+            if rows.dtype == np.float32 or memory is None:
+                return rows.astype(np.float32, copy=False)
+            memory[: len(rows)] = rows
+            return memory[: len(rows)]
+        order = self.order[places]
+        if self.embeddings.dtype != np.float32 or memory is None:
+            return self.embeddings[order].astype(np.float32, copy=False)
+        # "clip" (there is nothing to clip) writes straight to `out`; the default would go through a buffer.
+        return np.take(self.embeddings, order, axis=0, out=memory[: len(order)], mode="clip")
 
     def images(self, places: np.ndarray) -> np.ndarray:
         """The rows of `embeddings` at these places."""

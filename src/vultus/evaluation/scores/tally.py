@@ -28,15 +28,12 @@ class Tally:
         self.is_whole = True
         """False while a part is being added: an interruption there leaves nothing that may be written down."""
         self._looked = 0
+        self.non_mated = 0
 
     @property
     def cut(self) -> float:
         """Non-mated scores below it need not be collected."""
         return max(self.largest.cut, self.floor)
-
-    @property
-    def non_mated(self) -> int:
-        return int(self.histogram.sum())
 
     @property
     def is_short(self) -> bool:
@@ -46,6 +43,7 @@ class Tally:
     def add(self, part: Part) -> None:
         self.is_whole = False
         self.histogram += part.histogram
+        self.non_mated += int(part.histogram.sum())
         self.largest.add(part.tail)
         if len(part.mated.values):
             values, rows, columns = part.mated
@@ -54,11 +52,14 @@ class Tally:
         self.tiles += 1
         self.is_whole = True
         if self.non_mated > GROWTH * self._looked:
-            self._looked = self.non_mated
-            above = np.cumsum(self.histogram[::-1])
-            enough = int(np.searchsorted(above, max(1, self.largest.keep)))
-            if enough < BINS:  # `keep` scores lie in this bin or above
-                self.largest.raise_cut(-1 + (BINS - 1 - enough) * BIN)
+            self._raise_cut()
+
+    def _raise_cut(self) -> None:
+        self._looked = self.non_mated
+        above = np.cumsum(self.histogram[::-1])
+        enough = int(np.searchsorted(above, max(1, self.largest.keep)))
+        if enough < BINS:  # `keep` scores lie in this bin or above
+            self.largest.raise_cut(-1 + (BINS - 1 - enough) * BIN)
 
     def mated_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(M,) scores and the rows of the layout they come from, as found."""
@@ -85,6 +86,7 @@ class Tally:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         self.tiles, self.floor = int(state["tiles"]), float(state["floor"])
         self.histogram = state["histogram"]
+        self.non_mated = int(self.histogram.sum())
         self.mated = [(state["mated"], state["mated_rows"])]
         for kept, name in ((self.largest, "largest"), (self.lowest, "lowest")):
             kept.add(joined([Scores(*(state[f"{name}_{column}"] for column in Scores._fields))]))
