@@ -12,7 +12,7 @@ from vultus.evaluation.calibration.likelihood import fit_likelihood
 from vultus.evaluation.calibration.people import People
 from vultus.evaluation.calibration.prediction import Covariances, Measured, Sample, measured, prediction
 from vultus.evaluation.calibration.record import Calibration
-from vultus.evaluation.calibration.tail import DECADES, TailFit, fit_tail
+from vultus.evaluation.calibration.tail import DECADES, FEWEST_PAIRS, TailFit, fit_tail
 from vultus.evaluation.calibration.thresholds import CalibrationPoint, calibration_grid, grid_rate
 from vultus.evaluation.comparisons import AllPairs
 from vultus.evaluation.intervals import (
@@ -89,10 +89,11 @@ def calibrate_scores(
             f"{scores.non_mated} non-mated pairs support no false match rate: calibrate on at least "
             f"{needed_comparisons(0.1)} (more identities)"
         )
-    replicates = None
-    if compared is not None and scores.tail_identities is not None:
-        replicates = IdentityBootstrap(compared, REPLICATES).weights
-    tail = fit_tail(scores, [(at.threshold, (at.fmr_low, at.fmr_high)) for at in points], replicates, REPLICATES)
+    known = compared is not None and scores.tail_identities is not None
+    tail = None
+    if scores.non_mated >= FEWEST_PAIRS:
+        drawn = IdentityBootstrap(compared, REPLICATES).weights if compared is not None and known else None
+        tail = fit_tail(scores, [(at.threshold, (at.fmr_low, at.fmr_high)) for at in points], drawn, REPLICATES)
     scored = getattr(compared, "scored", compared)  # the failures beside them make no non-mated comparisons
     counts, people_with = np.unique(scored.images, return_counts=True) if isinstance(scored, AllPairs) else ((), ())
     from vultus import __version__
@@ -109,7 +110,7 @@ def calibrate_scores(
         contract_id=contract_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         vultus_version=__version__,
-        independent=replicates is None,
+        independent=not known,
         images_of_people=tuple((int(n), int(g)) for n, g in zip(counts, people_with, strict=True) if n),
         points=tuple(points),
         extrapolated=tuple(_extrapolated(scores, tail, points[-1])) if tail else (),
