@@ -22,7 +22,7 @@ from vultus.data import FaceDataset
 from vultus.evaluation import kfold_accuracy, parse_pairs, verify_scores
 from vultus.terminal import table
 from vultus.workflows.embedder import open_embedder
-from vultus.workflows.pairs import rows_of_pairs
+from vultus.workflows.pairs import rows_of
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 PEERS = r"""
@@ -82,7 +82,7 @@ def main() -> None:
     )
 
     pairs = parse_pairs(arguments.pairs)
-    first, second = rows_of_pairs(pairs, data)
+    first, second = rows_of(pairs, data)
     rows_used = np.unique([first, second])
     embeddings = np.empty((len(data), 0), np.float32)
     part = embedder.dataset(data.subset(rows_used))

@@ -14,6 +14,7 @@ from vultus.cli import data, gallery, models
 from vultus.cli.compare import compare
 from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
+from vultus.cli.profiles import profiles
 from vultus.errors import VultusError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(models.app, name="models")
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 app.command("losses")(losses)
+app.command("profiles")(profiles)
 
 _EXTRAS = {
     "torch": "train",

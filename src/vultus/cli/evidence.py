@@ -7,6 +7,9 @@ import typer
 from vultus.evaluation.figures import rate_text
 from vultus.evaluation.intervals import Interval
 from vultus.evaluation.profiles import Judgement
+from vultus.evaluation.report.groups import COLUMNS as GROUP_COLUMNS
+from vultus.evaluation.report.groups import group_rows
+from vultus.evaluation.report.profile import COLUMNS, profile_row
 from vultus.terminal import table
 from vultus.workflows.evidence import Evidence
 
@@ -14,18 +17,9 @@ from vultus.workflows.evidence import Evidence
 def show_judgement(judgement: Judgement) -> None:
     """The answer first, then each requirement with what would decide it."""
     typer.echo(f"{judgement.profile.title}: {judgement.answer}")
-    rows = [
-        (
-            item.requirement.title,
-            f"{item.requirement.at_least:.4g}",
-            "withheld" if item.measured is None else f"{item.measured:.5g}",
-            between(item.interval),
-            item.answer,
-        )
-        for item in judgement.requirements
-    ]
+    rows = [["" if cell is None else cell for cell in profile_row(item)] for item in judgement.requirements]
     notes = [f"{item.because} {item.decides}".strip() for item in judgement.requirements]
-    table("", ("requirement", "at least", "measured", "95 % interval", ""), rows, list(dict.fromkeys(notes)))
+    table("", COLUMNS, rows, list(dict.fromkeys(notes)))
 
 
 def show_evidence(evidence: Evidence) -> None:
@@ -70,6 +64,9 @@ def show_evidence(evidence: Evidence) -> None:
                 f"of which {evidence.achieved.min_cllr:.3f} are the scores' own"
             ],
         )
+    if evidence.groups is not None:
+        rows = [["" if cell is None else cell for cell in row] for row in group_rows(evidence.groups)]
+        table(f"Groups: {evidence.groups.column}, at one threshold", GROUP_COLUMNS, rows)
     for name, reason in evidence.withheld.items():
         typer.echo(f"{name}: withheld; {reason}")
 

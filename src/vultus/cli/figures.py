@@ -62,7 +62,7 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
 
 def intervals_note(found: Verification) -> str:
     if found.by_identity:
-        return "Intervals: the wider of Wilson's and of the bootstrap, both over people, not over pairs."
+        return "Intervals are over people, not over pairs, and allow for the choice of the threshold."
     return "Whose images these are is unknown: intervals take pairs for independent and are too narrow."
 
 

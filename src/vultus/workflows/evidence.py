@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,11 +102,12 @@ def gather(
         outcomes = decide(embeddings, labels, at.threshold, failures=lost_comparisons(data))
         found["fixed_far"] = at.far
         every = conditions(data)
-        found["conditions"] = tuple(by_condition(outcomes, condition) for condition in every)
+        found["conditions"] = part("conditions", lambda: tuple(by_condition(outcomes, each) for each in every), ())
         found["discards"] = tuple(edc(outcomes, c.quality, name=c.title) for c in every if c.name in DISCARDED)
         if groups is not None:
-            codes, names, filled = tidy(labels, group_column(data, groups), groups)
-            found["groups"] = rates_of(outcomes, codes, names, groups, filled)
+            column = Path(groups).name
+            codes, names, filled = tidy(labels, group_column(data, groups), column)
+            found["groups"] = rates_of(outcomes, codes, names, column, filled)
     return Evidence(**found, withheld=withheld)
 
 

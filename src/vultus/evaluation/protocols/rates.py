@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vultus.evaluation.intervals import Rate, independent_rate, mated_rate, non_mated_rate
+from vultus.evaluation.intervals import Rate, beyond_tail_rate, independent_rate, mated_rate, non_mated_rate
 from vultus.evaluation.scores import PairScores
 
 
@@ -19,10 +19,13 @@ def fnmr_at(scores: PairScores, threshold: float, confidence: float = 0.95) -> R
 def fmr_at(scores: PairScores, threshold: float, confidence: float = 0.95) -> Rate:
     """The share of non-mated comparisons at or above `threshold` (a value that `PairScores.snap` leaves alone).
 
-    Where the threshold lies beyond the kept tail nobody knows whose the false matches were: their interval takes the
-    comparisons for independent.
+    Where the threshold lies beyond the kept tail, whose the further false matches were is not known, and the interval
+    is an estimate (`beyond_tail_rate`); `count_by_identity` walks over all comparisons again for the exact one.
     """
     pairs = false_match_identities(scores, threshold)
+    if pairs is None and scores.comparisons is not None and scores.tail_identities is not None:
+        first, second = scores.tail_identities.T
+        return beyond_tail_rate(scores.false_matches(threshold), first, second, scores.comparisons, confidence)
     if pairs is None or scores.comparisons is None:
         return independent_rate(scores.false_matches(threshold), scores.non_mated, confidence)
     return non_mated_rate(pairs[:, 0], pairs[:, 1], scores.comparisons, confidence)

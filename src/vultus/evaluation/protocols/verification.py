@@ -18,9 +18,9 @@ from vultus.evaluation.intervals import (
     Interval,
     Rate,
     allowed_errors,
+    fnmr_at_far,
     is_supported,
-    needed_comparisons,
-    percentile_interval,
+    needed_for,
 )
 from vultus.evaluation.protocols.curves import area, curve, equal_error, histograms, tar_band
 from vultus.evaluation.protocols.rates import fmr_at, fnmr_at
@@ -41,8 +41,8 @@ class OperatingPoint:
     """Non-mated comparisons at or above the threshold: the FAR as measured."""
     fnmr: Rate | None = None
     """Mated comparisons below the threshold; TAR = 1 - FNMR."""
-    tar_bootstrap: Interval | None = None
-    """95 % interval of TAR at `far` when identities are resampled and the threshold is chosen anew each time."""
+    fnmr_at_far: Rate | None = None
+    """The same where other people would have set another threshold: `fnmr_at_far`; None unless resamples were made."""
     needs: int | None = None
     """How many non-mated comparisons `far` would need: ceil(10 / far)."""
     needs_identities: int | None = None
@@ -66,17 +66,17 @@ class OperatingPoint:
 
     @property
     def tar_interval(self) -> Interval | None:
-        """95 %, as wide as the wider bound of two: Wilson's at this threshold, and the bootstrap that moves it."""
-        if self.fnmr is None:
-            return None
-        low, high = 1 - self.fnmr.interval[1], 1 - self.fnmr.interval[0]
-        if self.tar_bootstrap is not None:
-            low, high = min(low, self.tar_bootstrap[0]), max(high, self.tar_bootstrap[1])
-        return low, high
+        """95 %, Wilson's over people; the threshold moves too where resamples were made, else it is held."""
+        return _complement((self.fnmr_at_far or self.fnmr).interval) if self.fnmr else None
+
+    @property
+    def tar_bootstrap(self) -> Interval | None:
+        """95 % percentiles of the resampled identities, the threshold chosen anew in each."""
+        return _complement(self.fnmr_at_far.bootstrap) if self.fnmr_at_far and self.fnmr_at_far.bootstrap else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the derived ones too."""
-        derived = ("false_matches", "far_measured", "far_interval", "tar", "tar_interval")
+        derived = ("false_matches", "far_measured", "far_interval", "tar", "tar_interval", "tar_bootstrap")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
@@ -168,14 +168,16 @@ def verify_scores(
     return verify(scores, fars, images=images, identities=identities)
 
 
-def operating_point(scores: PairScores, far: float, tar_bootstrap: Interval | None = None) -> OperatingPoint:
+def operating_point(scores: PairScores, far: float, drawn: IdentityBootstrap | None = None) -> OperatingPoint:
     """Threshold and rates at `far`, withheld where far x non-mated comparisons < 10."""
     if not 0 < far <= 1:
         raise ValueError(f"a false accept rate lies in (0, 1], not {far}")
     if not is_supported(far, scores.non_mated):
-        return OperatingPoint(far, needs=needed_comparisons(far))
+        needed = needed_for(far, scores.comparisons)
+        return OperatingPoint(far, needs=needed.comparisons, needs_identities=needed.identities)
     threshold = scores.threshold(allowed_errors(far, scores.non_mated))
-    return OperatingPoint(far, threshold, fmr_at(scores, threshold), fnmr_at(scores, threshold), tar_bootstrap)
+    moved = None if drawn is None else fnmr_at_far(scores, far, drawn)
+    return OperatingPoint(far, threshold, fmr_at(scores, threshold), fnmr_at(scores, threshold), moved)
 
 
 def require_comparisons(scores: PairScores, identities: int) -> None:
@@ -196,10 +198,9 @@ def verify(
     eer, eer_threshold = equal_error(scores)
     edges, mated, non_mated = histograms(scores)
     threshold, far, tar = curve(scores)
-    resamples = [None] * len(fars)
+    drawn = None
     if bootstrap and scores.comparisons is not None:
         drawn = IdentityBootstrap(scores.comparisons, replicates=bootstrap)
-        resamples = [_tar_interval(drawn, scores, rate) for rate in fars]
     return Verification(
         images=images,
         identities=identities,
@@ -210,7 +211,7 @@ def verify(
         auc_error=auc_error,
         eer=eer,
         eer_threshold=eer_threshold,
-        points=tuple(operating_point(scores, rate, drawn) for rate, drawn in zip(fars, resamples, strict=True)),
+        points=tuple(operating_point(scores, rate, drawn) for rate in fars),
         histogram_edges=edges,
         histogram_mated=mated,
         histogram_non_mated=non_mated,
@@ -224,9 +225,5 @@ def verify(
     )
 
 
-def _tar_interval(drawn: IdentityBootstrap, scores: PairScores, far: float) -> Interval | None:
-    """None where the rate is withheld, or its threshold lies beyond the tail."""
-    if not is_supported(far, scores.non_mated):
-        return None
-    found = drawn.tar_at_far(scores, far)
-    return None if found is None else percentile_interval(found)
+def _complement(interval: Interval) -> Interval:
+    return 1 - interval[1], 1 - interval[0]

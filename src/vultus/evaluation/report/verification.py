@@ -17,7 +17,7 @@ def verification_sections(verification: Verification, title: str = "Verification
         *([Text(summary(v), title=title)] if title else []),
         Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
         Table(
-            ["FAR", "threshold", "TAR", "Wilson, 95 %", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
+            ["FAR", "threshold", "TAR", "95 % interval", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
             [_row(point) for point in v.points],
             title="Operating points",
             note=operating_note(v),
@@ -136,9 +136,9 @@ def operating_note(v: Verification) -> str:
     )
     if v.by_identity:
         text += (
-            "Both 95 % intervals of TAR respect that comparisons share people (Fogliato et al. 2023): Wilson's holds "
-            "the threshold, with the effective number of comparisons; the bootstrap draws other people and chooses "
-            "the threshold anew. "
+            "The intervals of TAR respect that comparisons share people, and that other people would have set another "
+            "threshold: Wilson's with the effective number of comparisons (Fogliato et al. 2023), which covers what it "
+            "says where errors are few too, and beside it the plain percentiles of resampled people. "
         )
     else:
         text += (
@@ -153,15 +153,14 @@ def operating_note(v: Verification) -> str:
 
 def _row(point: OperatingPoint) -> list[Cell]:
     far = figures.rate_text(point.far)
-    if point.tar is None or point.fnmr is None or point.false_matches is None:
+    if point.tar is None or point.false_matches is None:
         people = f", about {point.needs_identities:,} people" if point.needs_identities else ""
         return [far, None, "withheld", f"needs {point.needs:,} pairs{people}", None, None, None]
-    low, high = point.fnmr.interval
     return [
         far,
         f"{point.threshold:.4f}",
         percent(point.tar, 2),
-        _between((1 - high, 1 - low), 2),
+        _between(point.tar_interval, 2),
         _between(point.tar_bootstrap, 2) if point.tar_bootstrap else None,
         _scientific(point.far_interval),
         f"{point.false_matches:,}{'*' * (point.false_matches < 30)}",
