@@ -8,7 +8,7 @@ import pytest
 from vultus.errors import CalibrationError
 from vultus.evaluation import calibrate
 from vultus.evaluation.calibration import calibrate_scores
-from vultus.evaluation.calibration.prediction import Covariances, Sample, measured, prediction
+from vultus.evaluation.calibration.prediction import Covariances, Sample, measured, prediction, prediction_of_estimate
 from vultus.evaluation.comparisons import AllPairs
 from vultus.evaluation.intervals import non_mated_rate
 from vultus.evaluation.scores import all_pairs
@@ -63,6 +63,16 @@ def test_the_interval_is_where_the_difference_is_1_96_standard_errors():
     assert prediction(0.01, 1e12, 1e12) == pytest.approx((0.01, 0.01), rel=1e-5)
     assert prediction(0.01, 3, 3)[0] == 0
     assert prediction(0.9, 3, 3)[1] == 1
+
+
+def test_the_interval_of_an_estimate_moves_out_at_either_end():
+    assert prediction_of_estimate(1e-6, (1e-7, 4e-6), 1e12) == pytest.approx((1e-7, 4e-6), rel=1e-4)
+    # A known rate of which 100 errors are expected: 1 -+ 1.96 / 10.
+    assert prediction_of_estimate(1e-6, (1e-6, 1e-6), 100) == pytest.approx((0.804e-6, 1.196e-6), rel=1e-3)
+    low, high = prediction_of_estimate(1e-6, (1e-7, 4e-6), 100)
+    assert low < 1e-7 and high > 4e-6
+    assert prediction_of_estimate(1e-6, (1e-7, 4e-6), 3)[0] == 0  # of three errors none may be seen
+    assert prediction_of_estimate(1e-6, (0.0, 4e-6), 100)[0] == 0
 
 
 @pytest.mark.parametrize(("before", "after"), [(10, 10), (10, 100), (200, 20)])

@@ -10,7 +10,14 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation.calibration.likelihood import fit_likelihood
 from vultus.evaluation.calibration.people import People
-from vultus.evaluation.calibration.prediction import Covariances, Measured, Sample, measured, prediction
+from vultus.evaluation.calibration.prediction import (
+    Covariances,
+    Measured,
+    Sample,
+    measured,
+    prediction,
+    prediction_of_estimate,
+)
 from vultus.evaluation.calibration.record import Calibration
 from vultus.evaluation.calibration.tail import DECADES, FEWEST_PAIRS, TailFit, fit_tail
 from vultus.evaluation.calibration.thresholds import CalibrationPoint, calibration_grid, grid_rate
@@ -159,7 +166,8 @@ def _points(scores: PairScores) -> list[CalibrationPoint]:
         rate = count / scores.non_mated
         effective = found.effective * (rate or 1 / scores.non_mated) / max(1 - rate, 1e-9)
         interval = wilson_at(rate, found.effective)
-        points.append(_point(scores, fmr, threshold, rate, interval, effective, found.covariances, effective))
+        expected = prediction(rate or fmr, effective, effective)
+        points.append(_point(scores, fmr, threshold, rate, interval, effective, found.covariances, expected))
     return points
 
 
@@ -203,10 +211,9 @@ def _extrapolated(scores: PairScores, fit: TailFit, last: CalibrationPoint) -> l
             break
         low, high = fit.interval(threshold)
         low, high = min(low, fmr), max(high, fmr)
-        # As many independent false matches as leave this upper end: 1.96 standard errors on the log scale.
-        matches = min(last.effective, (1.959964 / np.log(high / fmr)) ** 2) if high > fmr else last.effective
-        new = 1 / last.covariances.relative_variance(fmr, sample)
-        points.append(_point(scores, fmr, threshold, fmr, (low, high), float(matches), last.covariances, new))
+        effective = 1 / last.covariances.relative_variance(fmr, sample)
+        expected = prediction_of_estimate(fmr, (low, high), effective)
+        points.append(_point(scores, fmr, threshold, fmr, (low, high), effective, last.covariances, expected))
         index += 1
     return points
 
@@ -219,12 +226,8 @@ def _point(
     interval: Interval,
     effective: float,
     at: Covariances,
-    effective_new: float,
+    expected: Interval,
 ) -> CalibrationPoint:
     missed = fnmr_at(scores, threshold)
-    low, high = prediction(rate or fmr, effective, effective_new)
-    numbers = (
-        *(rate, *interval, missed.value, *missed.interval, effective, at.shared, at.repeated),
-        *(low, high),
-    )
+    numbers = (rate, *interval, missed.value, *missed.interval, effective, at.shared, at.repeated, *expected)
     return CalibrationPoint(fmr, threshold, *(float(f"{number:.6g}") for number in numbers))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, log, log1p, sqrt
 
 import numpy as np
 
@@ -143,3 +143,17 @@ def prediction(fmr: float, effective: float, effective_new: float) -> Interval:
     middle = 1 + Z * Z / (2 * effective)
     half = sqrt(middle * middle - 1 + Z * Z / effective_new)
     return fmr * max(0.0, middle - half), min(1.0, fmr * (middle + half))
+
+
+def prediction_of_estimate(fmr: float, interval: Interval, effective_new: float) -> Interval:
+    """The same for an `fmr` that was not counted but estimated, with a 95 % `interval` of its own.
+
+    What a new sample may differ moves each end outwards, squares added on the log scale: an extrapolation is far less
+    sure downwards than upwards.
+    """
+    change = Z / sqrt(effective_new)
+    up = sqrt(log(interval[1] / fmr) ** 2 + log1p(change) ** 2)
+    if change >= 1 or interval[0] <= 0:
+        return 0.0, min(1.0, fmr * exp(up))
+    down = sqrt(log(fmr / interval[0]) ** 2 + log1p(-change) ** 2)
+    return fmr * exp(-down), min(1.0, fmr * exp(up))

@@ -17,7 +17,7 @@ import numpy as np
 from vultus.errors import CalibrationError
 from vultus.evaluation.calibration.likelihood import Likelihood
 from vultus.evaluation.calibration.people import People
-from vultus.evaluation.calibration.prediction import Sample, prediction
+from vultus.evaluation.calibration.prediction import Sample, prediction, prediction_of_estimate
 from vultus.evaluation.calibration.tail import Tail
 from vultus.evaluation.calibration.thresholds import (
     CalibrationPoint,
@@ -163,7 +163,10 @@ class Calibration:
             return at.predicted_low, at.predicted_high
         sample = self._sample(identities, images)
         rate = at.measured or at.fmr
-        return prediction(rate, at.effective, 1 / at.covariances.relative_variance(rate, sample))
+        new = 1 / at.covariances.relative_variance(rate, sample)
+        if at.fmr < self.floor:
+            return prediction_of_estimate(rate, (at.fmr_low, at.fmr_high), new)
+        return prediction(rate, at.effective, new)
 
     def llr(self, score: np.ndarray | float) -> np.ndarray:
         """Natural log-likelihood ratio of each score, same person against different people: see `Likelihood`."""

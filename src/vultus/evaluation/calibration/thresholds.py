@@ -28,7 +28,9 @@ class CalibrationPoint:
     fnmr_low: float
     fnmr_high: float
     effective: float
-    """How many independent false matches would leave the FMR as uncertain; fewer than seen, as they share people."""
+    """How many independent false matches would leave the FMR as uncertain; fewer than seen, as they share people.
+
+    Below the data: how many a sample of the calibration's size would be expected to show."""
     shared: float
     repeated: float
     """See `prediction.Covariances`."""
