@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vultus.errors import VultusError
-from vultus.evaluation.scores import all_pairs, checkpoint, compare
+from vultus.evaluation.scores import all_pairs, checkpoint, compare, tally
 
 FIELDS = ("mated", "mated_identity", "tail", "tail_identities", "histogram", "hardest_mated", "hardest_non_mated")
 
@@ -22,6 +22,15 @@ def faces(images: int, identities: int, seed: int = 0):
     labels = rng.integers(0, identities, images)
     rows = rng.normal(size=(identities, 16))[labels] + rng.normal(size=(images, 16))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def tied_faces(images: int, identities: int, seed: int = 0):
+    """Every score is a multiple of 0.25, so that most of the tail ties with its least score."""
+    rng = np.random.default_rng(seed)
+    rows = np.zeros((images, 12), np.float32)
+    for row in rows:
+        row[rng.choice(12, 4, replace=False)] = rng.choice([-0.5, 0.5], 4)
+    return rows, rng.integers(0, identities, images)
 
 
 def assert_same(first, second):
@@ -43,10 +52,11 @@ class Interrupted:
         return self.real(tile, cut)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("tail", [150, 10**6])
-def test_an_interrupted_walk_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, threads, tail):
-    rows, labels = faces(200, 20)
+@pytest.mark.parametrize(
+    ("made", "tail", "threads"), [(faces, 150, 1), (faces, 10**6, 2), (tied_faces, 150, 2), (tied_faces, 3000, 1)]
+)
+def test_an_interrupted_walk_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, made, tail, threads):
+    rows, labels = made(200, 20)
     file, options = tmp_path / "walk.npz", {"block": 25, "tail": tail, "threads": threads}
     whole, real, interruptions = all_pairs(rows, labels, **options), compare.Compare, 0
     monkeypatch.setattr("vultus.evaluation.scores.walk.Compare", lambda *given: Interrupted(real(*given), 10))
@@ -117,6 +127,6 @@ def test_saving_is_due_by_the_clock(tmp_path, monkeypatch):
     monkeypatch.setattr(saved, "save", lambda tally: (saves.append(now[0]), now.__setitem__(0, now[0] + 2)))
     for second in range(0, 400, 10):
         now[0] = max(now[0], float(second))
-        saved.save_if_due(None)
+        saved.save_if_due(tally.Tally(1, 1))
     # Due at 60 s; saving took 2 s, so the next one waits 100 times as long.
     assert saves == [60.0, 270.0]

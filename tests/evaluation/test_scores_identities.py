@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_listed_scores_know_their_identities():
 
 
 def test_failures_that_are_not_listed_count_by_identity_or_in_all():
-    scores = {
+    scores: dict[str, Any] = {
         "mated": np.array([0.9, 0.8]),
         "non_mated": np.array([0.1]),
         "mated_identity": np.array([0, 1]),

@@ -70,7 +70,7 @@ def test_all_pairs_equal_a_double_loop(faces, block, tail, threads):
     rows, labels = faces(40, 6)
     found = all_pairs(rows, labels, block=block, tail=tail, threads=threads)
     assert_equals_loop(found, labels, *double_loop(rows, rows, labels, labels, ordered=False), tail)
-    assert found.comparisons is not None
+    assert found.comparisons is not None and found.mated_identity is not None
     assert np.array_equal(found.comparisons.mated, np.bincount(found.mated_identity, minlength=6))
     assert found.comparisons.non_mated.sum() == 2 * found.non_mated
 
@@ -84,7 +84,7 @@ def test_every_enrolled_image_with_every_probe(block):
     mated = [(enrolled[i] @ probes[j], i, j) for i in range(35) for j in range(55) if mine[i] == theirs[j]]
     others = [(enrolled[i] @ probes[j], i, 35 + j) for i in range(35) for j in range(55) if mine[i] != theirs[j]]
     assert_equals_loop(found, together, mated, others, 60)
-    assert found.comparisons is not None
+    assert found.comparisons is not None and found.mated_identity is not None
     assert np.array_equal(found.comparisons.mated, np.bincount(found.mated_identity, minlength=8))
     assert found.comparisons.non_mated.sum() == 2 * found.non_mated == 2 * len(others)
     for pair in found.hardest_non_mated:  # i is a row of the gallery, j one of the probes, whichever is the larger
@@ -98,7 +98,7 @@ def test_the_same_images_in_two_sets_are_not_compared_with_themselves(block):
     others = untied_faces(40, 6, seed=1)[0]
     found = two_sets(rows, labels, others, labels, same_images=True, block=block, tail=60)
     assert_equals_loop(found, labels, *double_loop(rows, others, labels, labels, ordered=True), 60)
-    assert found.comparisons is not None
+    assert found.comparisons is not None and found.mated_identity is not None
     assert np.array_equal(found.comparisons.mated, np.bincount(found.mated_identity, minlength=6))
 
 
@@ -120,10 +120,9 @@ def test_counts_are_exact_at_every_threshold(images, identities, tail, block, th
     mated, others = double_loop(rows, rows, labels, labels, ordered=False)
     scores = np.array([score for score, _, _ in others], np.float32)
     for threshold in np.linspace(-1, 1, 41):
-        snapped = found.snap(threshold) if len(found.tail) else np.ceil(threshold / BIN) * BIN
+        snapped = found.snap(threshold)
         assert 0 <= snapped - threshold <= BIN
-        if len(found.tail):
-            assert found.false_matches(snapped) == np.sum(scores >= np.float32(snapped))
+        assert found.false_matches(snapped) == np.sum(scores >= np.float32(snapped))
         misses = sum(score < np.float32(threshold) for score, _, _ in mated)
         assert found.false_non_matches(threshold) == misses
 
@@ -183,7 +182,8 @@ def test_failures_by_identity_are_mated_comparisons_of_that_identity():
     lost = np.array([3, 0, 0, 1, 0])
     found = all_pairs(rows, labels, mated_failures=lost)
     plain = all_pairs(rows, labels)
-    assert found.mated_failures == 4 and np.array_equal(found.failures, lost)
+    assert found.mated_failures == 4 and found.failures is not None
+    assert np.array_equal(found.failures, lost)
     assert found.comparisons is not None and plain.comparisons is not None
     assert np.array_equal(found.comparisons.mated, plain.comparisons.mated + lost)
     assert np.array_equal(found.comparisons.non_mated, plain.comparisons.non_mated)
@@ -191,6 +191,14 @@ def test_failures_by_identity_are_mated_comparisons_of_that_identity():
     assert in_all.mated_failures == 4 and in_all.mated_identity is None and in_all.failures is None
     with pytest.raises(VultusError, match="a count for each of the 5 identities"):
         all_pairs(rows, labels, mated_failures=lost[:3])
+    with pytest.raises(VultusError, match="-1 is no number of comparisons"):
+        all_pairs(rows, labels, mated_failures=-1)
+
+
+def test_no_image_and_one_image_have_no_comparison():
+    for images in (0, 1):
+        found = all_pairs(np.ones((images, 1), np.float32), np.zeros(images, int))
+        assert (found.mated_comparisons, found.non_mated, len(found.tail)) == (0, 0, 0)
 
 
 def test_bad_rows_are_named_wherever_they_lie():

@@ -17,7 +17,7 @@ def verify_cross(
     labels: np.ndarray,
     fars: Sequence[float] = FARS,
     *,
-    block: int = 2048,
+    block: int | None = None,
     tail: int = TAIL,
 ) -> Verification:
     """Image i as one recogniser embeds it with image j as another does, for all i != j: N (N - 1) comparisons.

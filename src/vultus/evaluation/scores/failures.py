@@ -52,6 +52,8 @@ def with_failures(scored: object, failures: np.ndarray | None) -> Comparisons:
 def by_identity(failures: int | np.ndarray, identities: int) -> np.ndarray | None:
     """(G,) int64 failures of each identity, or None where only a total above zero is known."""
     if np.ndim(failures) == 0:
+        if failures < 0:
+            raise VultusError(f"mated failures: {failures} is no number of comparisons")
         return None if failures else np.zeros(identities, np.int64)
     counts = np.asarray(failures)
     if counts.shape != (identities,) or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():

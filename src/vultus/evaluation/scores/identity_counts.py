@@ -48,7 +48,7 @@ def count_by_identity(
     _, codes, images = np.unique(labels, return_inverse=True, return_counts=True)
     side, limits = Side.of(embeddings, codes), np.asarray(thresholds, np.float32)
     panels, threads = list(_panels(images, block)), threads or blas_threads()
-    strips = Strips(Layout(side, side, block), threads, max(panel.stop - panel.start for panel in panels))
+    strips = Strips(Layout(side, side, block), threads, max((panel.stop - panel.start for panel in panels), default=1))
     found = IdentityCounts(
         limits,
         np.zeros((len(limits), len(images)), np.int64),
@@ -72,7 +72,7 @@ def _panels(images: np.ndarray, block: int) -> Iterator[slice]:
     """Rows of whole identities, at most `block` of them (or those of one identity)."""
     ends = np.cumsum(images)
     start = 0
-    while start < ends[-1]:
+    while start < images.sum():
         fitting = ends[int(np.searchsorted(ends, start + block, side="right")) - 1]
         stop = int(fitting if fitting > start else ends[np.searchsorted(ends, start, side="right")])
         yield slice(start, stop)
