@@ -60,7 +60,7 @@ def test_tar_at_each_far_equals_scikit_learn(tied):
     truth = np.concatenate([np.ones(len(mated)), np.zeros(len(non_mated))])
     scores = np.concatenate([mated, non_mated])
     far, tar, _ = roc_curve(truth, scores, drop_intermediate=False)
-    found = verify_all_pairs(embeddings, labels, fars=(0.3, 0.1, 0.03, 0.01, 1e-3), block=100)
+    found = verify_all_pairs(embeddings, labels, fars=(0.3, 0.1, 0.03, 0.01, 1e-3))
     for point in found.points:
         best = far <= point.far
         assert point.tar == pytest.approx(tar[best].max(), abs=1e-9)
@@ -75,7 +75,7 @@ def test_tar_at_each_far_equals_scikit_learn(tied):
 def test_a_short_tail_stays_cautious_and_says_how_exact_the_auc_is():
     embeddings, labels = make_faces(500, 50)
     exact = verify_all_pairs(embeddings, labels)
-    coarse = verify_all_pairs(embeddings, labels, tail=200, block=128)
+    coarse = verify_all_pairs(embeddings, labels, tail=200)
     assert coarse.point(1e-3) == exact.point(1e-3)  # inside the tail: exact
     for wide, narrow in zip(coarse.points[:2], exact.points[:2], strict=True):  # beyond it: the next bin edge
         assert 0 <= wide.threshold - narrow.threshold <= BIN

@@ -14,6 +14,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
     dataset: Annotated[Path, typer.Argument(help="DATA, DATA/SPLIT, or an InsightFace .bin set.")],
     pairs: Annotated[Path | None, typer.Option(help="LFW pairs file or CSV: accuracy over its folds.")] = None,
+    quality: Annotated[Path | None, typer.Option(help="With --pairs: a number for each image, as XQLFW's.")] = None,
+    templates: Annotated[Path | None, typer.Option(help="Folder of a protocol in the layout of IJB-B and -C.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="With --templates: as N1D1F0.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and figures.json.")] = None,
     max_per_identity: Annotated[int | None, typer.Option(help="Only the first images of each identity.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Write thresholds by error rate here (JSON).")] = None,
@@ -40,6 +43,9 @@ def evaluate(
             against=against,
             profile=profile,
             groups=groups,
+            quality=quality,
+            templates=templates,
+            pooling=pooling,
             command=shlex.join(["vultus", *sys.argv[1:]]),
         )
     )

@@ -11,26 +11,26 @@ from vultus.cli.evidence import show_evidence, show_judgement
 from vultus.evaluation import Verification
 from vultus.terminal import table
 from vultus.workflows import Evaluation, PairsEvaluation
+from vultus.workflows.templates import TemplatesEvaluation
 
 if TYPE_CHECKING:
     from vultus.training import Run
 
 
-def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
+POINTS = ("FAR", "TAR", "95 % interval", "threshold", "false matches")
+
+
+def show_evaluation(result: Evaluation | PairsEvaluation | TemplatesEvaluation) -> None:
     if isinstance(result, PairsEvaluation):
-        typer.echo(f"{result.model} on {result.dataset}: accuracy {result.kfold}")
-        low, high = result.kfold.interval
-        typer.echo(f"95 % interval of the accuracy over all pairs: {low:.2%} to {high:.2%}")
-        typer.echo(f"thresholds chosen on the other folds: {', '.join(f'{t:.3f}' for t in result.kfold.thresholds)}")
-        if result.missing:
-            typer.echo(f"{result.missing} pairs with an image that is not in the dataset count as 'different'")
-        for note in result.notes:
-            typer.echo(note)
+        _show_pairs(result)
+        return
+    if isinstance(result, TemplatesEvaluation):
+        _show_templates(result)
         return
     found = result.verification
     table(
         f"{result.model} on {result.dataset}",
-        ("FAR", "TAR", "95 % interval", "threshold", "false matches"),
+        POINTS,
         point_rows(found),
         [
             f"{found.images:,} images of {found.identities:,} identities: {found.mated:,} mated and "
@@ -58,6 +58,53 @@ def show_evaluation(result: Evaluation | PairsEvaluation) -> None:
         show_judgement(result.judgement)
     if result.report:
         typer.echo(f"report: {result.report}")
+
+
+def _show_pairs(result: PairsEvaluation) -> None:
+    kfold, v = result.kfold, result.verification
+    low, high = kfold.interval
+    table(
+        f"{result.model} on {result.dataset}: accuracy {kfold}",
+        POINTS,
+        point_rows(v),
+        [
+            f"95 % interval of the accuracy: {low:.2%} to {high:.2%}; the ± is the spread over the folds, no interval",
+            f"thresholds chosen on the other folds: {', '.join(f'{t:.3f}' for t in kfold.thresholds)}",
+            f"{v.mated:,} mated and {v.non_mated:,} non-mated pairs; AUC {v.auc:.5f}, EER {v.eer:.2%}",
+            *([f"{result.missing} pairs with an image that is not there count as 'different'"] * bool(result.missing)),
+            *result.notes,
+        ],
+    )
+    if result.quality:
+        rows = [
+            (
+                f"{part.low:g} to {part.high:g}",
+                f"{part.mated + part.non_mated:,}",
+                f"{1 - part.error.value:.2%}",
+                f"{part.fnmr.value:.2%}",
+                f"{part.fmr.value:.2%}",
+            )
+            for part in result.quality
+        ]
+        title = f"By the quality of the worse image, at the threshold of FAR {result.quality_far:g}"
+        table(title, ("quality", "pairs", "accuracy", "FNMR", "FMR"), rows)
+
+
+def _show_templates(result: TemplatesEvaluation) -> None:
+    v = result.verification
+    table(
+        f"{result.model} on {result.protocol} ({result.dataset}), pooling {result.pooling}",
+        POINTS,
+        point_rows(v),
+        [
+            f"{result.templates:,} templates of {result.images:,} images: {v.mated:,} mated and {v.non_mated:,} "
+            f"non-mated comparisons; AUC {v.auc:.5f}, EER {v.eer:.2%}",
+            f"no face in {result.missing_images:,} images; {result.empty_templates:,} templates without any: "
+            f"{result.lost_mated:,} mated comparisons lost (misses), {result.lost_non_mated:,} others (not counted)",
+            intervals_note(v),
+            *result.notes,
+        ],
+    )
 
 
 def intervals_note(found: Verification) -> str:

@@ -107,8 +107,8 @@ def _figures(facts: dict[str, Any]) -> str:
     before = {point["far"]: point for point in found.get("before") or []}
     lines = [
         f"1:1 verification on {found['data']}: {_count(found['mated'])} mated and {_count(found['non_mated'])} "
-        f"non-mated pairs, run by {found['runtime']}. Intervals are 95 % Wilson intervals that treat pairs as "
-        "independent; pairs share people, so the truth is wider.",
+        f"non-mated pairs, run by {found['runtime']}. Intervals are 95 % and respect that "
+        "pairs share people.",
         "",
         "| FAR | TAR | 95 % interval |" + (" TAR of the network converted from |" if before else ""),
         "| --- | --- | --- |" + (" --- |" if before else ""),

@@ -147,6 +147,15 @@ class Recognizer:
             result[start : start + len(batch)] = self._run(batch, start)
         return result
 
+    def embed_raw(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """What the network says of crops (N, 112, 112, 3) uint8 RGB: (N, dim) float32 of any length, without mirror.
+
+        For protocols that weigh an image by the length of its embedding (N1 of the IJB figures).
+        """
+        starts = range(0, len(crops), BATCH)
+        parts = [self._raw(to_pixels(list(crops[start : start + BATCH]), self.contract, start)) for start in starts]
+        return np.concatenate(parts) if parts else np.empty((0, self.contract.dim), np.float32)
+
     def _run(self, crops: Sequence[np.ndarray], first: int) -> np.ndarray:
         """Unit embeddings (B, dim) of one batch, of which the first crop has the number `first`."""
         pixels = to_pixels(crops, self.contract, first)

@@ -31,6 +31,10 @@ class Embedder:
     run: Path | None = None
     calibration: Calibration | None = None
     """The thresholds by error rate that its file holds."""
+    raw: Callable[[np.ndarray], np.ndarray] | None = None
+    """Crops to embeddings as the network gives them, neither of unit length nor mirrored."""
+    flips: bool = False
+    """Whether `embed` adds the mirror image."""
 
     def dataset(self, data: FaceDataset) -> np.ndarray:
         """Embeddings of a whole view, (len(data), D), in its order, under a progress bar."""
@@ -70,4 +74,6 @@ def of_recognizer(recognizer: Recognizer) -> Embedder:
         contract_id=recognizer.contract.id,
         seen=Seen.from_dict(recognizer.card.provenance.get("seen")),
         calibration=recognizer.calibration,
+        raw=recognizer.embed_raw,
+        flips=recognizer.contract.flip,
     )

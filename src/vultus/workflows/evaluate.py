@@ -23,12 +23,16 @@ from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
 from vultus.workflows.evidence import Evidence, gather
 from vultus.workflows.pairs import evaluate_pairs, evaluate_set
 from vultus.workflows.results import Against, Evaluation, PairsEvaluation
+from vultus.workflows.templates import TemplatesEvaluation, evaluate_templates
 
 if TYPE_CHECKING:
     from vultus.recognizer import Recognizer
 
 RESAMPLES = 1000
 """Resamples of the identities for the bootstrap intervals (Fogliato et al. 2023 use as many)."""
+
+KEPT = 2**22
+"""Non-mated scores kept one by one (48 MiB): FAR 0.1 of 9,000 images, and all lower rates."""
 
 CROWDED = 0.1
 """Share of the mated comparisons from which on one person is worth a note."""
@@ -47,8 +51,11 @@ def evaluate(
     against: str | Path | Embedder | None = None,
     profile: str | Path | None = None,
     groups: str | None = None,
+    quality: str | Path | None = None,
+    templates: str | Path | None = None,
+    pooling: str | None = None,
     command: str = "",
-) -> Evaluation | PairsEvaluation:
+) -> Evaluation | PairsEvaluation | TemplatesEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset`.
 
     Args:
@@ -60,6 +67,9 @@ def evaluate(
         against: an earlier recogniser: also measure probes by `model` against a gallery enrolled with it.
         max_per_identity: only the first images of each identity, so that a few people do not decide the figures.
         profile: a name of `vultus profiles` or a TOML file: whether the recogniser is good enough for that use.
+        quality: with `pairs`: a number for each image (XQLFW's scores, or a CSV); figures by the worse of a pair too.
+        templates: a folder of a template protocol in the layout of IJB-B and IJB-C, over images of `dataset`.
+        pooling: with `templates`: how a template is made of its images, as N1D1F0 (`protocols.pooling`).
         groups: a column of the dataset, or a CSV of identity,group: error rates by group, in the report.
         command: how this was asked for, kept with the figures.
 
@@ -68,16 +78,23 @@ def evaluate(
             whom the recogniser's thresholds were chosen on.
     """
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
-    options = {"--out": out, "--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
-    options |= {"--against": against, "--profile": profile, "--groups": groups}
-    if pairs is not None or Path(dataset).suffix == ".bin":
-        if idle := [name for name, value in options.items() if value is not None]:
-            what = "--pairs" if pairs is not None else "a .bin set"
-            raise VultusError(f"{idle[0]} has no effect with {what}; leave one of them out")
-        if pairs is None:
-            return evaluate_set(embedder, dataset)
+    options = {"--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
+    options |= {"--against": against, "--profile": profile, "--groups": groups, "--out": out}
+    lists = {"--pairs": pairs, "--templates": templates}
+    if Path(dataset).suffix == ".bin":
+        _refuse({**options, **lists, "--quality": quality, "--pooling": pooling}, "with a .bin set")
+        return evaluate_set(embedder, dataset)
+    if pairs is not None:
+        _refuse({**options, "--templates": templates, "--pooling": pooling}, "with --pairs")
         data = FaceDataset.open(dataset)
-        return evaluate_pairs(embedder, data, Path(pairs), notes=_notes(embedder, data))
+        return evaluate_pairs(embedder, data, Path(pairs), quality=quality, notes=_notes(embedder, data))
+    if templates is not None:
+        _refuse({**options, "--quality": quality}, "with --templates")
+        data = FaceDataset.open(dataset)
+        given = {"pooling": pooling, "raw": embedder.raw, "flips": embedder.flips, "notes": _notes(embedder, data)}
+        return evaluate_templates(embedder, data, templates, **given)
+    _refuse({"--quality": quality}, "without --pairs")
+    _refuse({"--pooling": pooling}, "without --templates")
     if source is not None and calibration is None:
         raise VultusError("--source has no effect without --calibration; leave it out")
     if groups is not None and out is None:
@@ -122,9 +139,14 @@ def evaluate(
     return dataclasses.replace(result, report=path)
 
 
+def _refuse(options: dict[str, Any], where: str) -> None:
+    if idle := [name for name, value in options.items() if value is not None]:
+        raise VultusError(f"{idle[0]} has no effect {where}; leave one of them out")
+
+
 def _verify(embeddings: np.ndarray, data: FaceDataset, profile: Profile | None) -> tuple[PairScores, Verification]:
     """All pairs, photographs without a face as failures, at the usual FARs and those of the profile."""
-    scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data))
+    scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
     fars = sorted({*FARS, *(profile.fars if profile else ())}, reverse=True)
     found = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
     return scores, found

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 
 from vultus.data import FaceDataset, Seen
+from vultus.data.failures import lost_comparisons
 from vultus.errors import VultusError
 from vultus.evaluation import Calibration, calibrate
+from vultus.evaluation.calibration import People
 from vultus.files import save_atomically
 from vultus.recognizer import Card, Recognizer, model_card, open_model, write_card
 from vultus.recognizer.backends import computes_bfloat16
@@ -262,6 +264,8 @@ def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: in
         split=data.name or "all",
         data_digest=data.digest,
         max_per_identity=max_per_identity,
+        mated_failures=lost_comparisons(data),
+        people=People.of(data.identities, data.people),
     )
 
 

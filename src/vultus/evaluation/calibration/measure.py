@@ -51,7 +51,6 @@ def calibrate(
     max_per_identity: int | None = None,
     mated_failures: int | np.ndarray = 0,
     people: People | None = None,
-    block: int = 2048,
 ) -> Calibration:
     """Calibrate over all pairs of `embeddings` (N, D) float32 unit rows with `labels` (N,) integers.
 
@@ -62,7 +61,7 @@ def calibrate(
     if max_per_identity is not None:
         chosen = cap_per_identity(labels, max_per_identity)
         embeddings, labels = embeddings[chosen], labels[chosen]
-    scores = all_pairs(embeddings, labels, mated_failures=mated_failures, block=block, hardest=0)
+    scores = all_pairs(embeddings, labels, mated_failures=mated_failures, hardest=0)
     return calibrate_scores(
         scores,
         source=source,

@@ -44,6 +44,6 @@ def false_match_identities(scores: PairScores, threshold: float) -> np.ndarray |
     """(K, 2) identities of each false match; None where they are unknown or lie beyond the kept tail."""
     if scores.comparisons is None or scores.tail_identities is None:
         return None
-    if not scores.is_complete and not threshold > scores.tail[0]:
+    if not scores.is_complete and not (len(scores.tail) and threshold > scores.tail[0]):
         return None
     return scores.tail_identities[int(np.searchsorted(scores.tail, np.float32(threshold), side="left")) :]

@@ -135,19 +135,20 @@ def verify_all_pairs(
     fars: Sequence[float] = FARS,
     *,
     mated_failures: int | np.ndarray = 0,
-    block: int = 2048,
     tail: int = TAIL,
     bootstrap: int = 0,
+    device: str | None = None,
 ) -> Verification:
     """Compare every image with every other one: embeddings (N, D) float32 unit rows, labels (N,) integers.
 
-    Exact for the thresholds that let at most `tail` (16.8 million) false matches through and for their TAR; a FAR
+    Exact for the thresholds that let at most `tail` (a million) false matches through and for their TAR; a FAR
     beyond that gets the next bin edge above (at most 2^-16 higher), whose FAR and TAR are again exact.
     `mated_failures`: mated comparisons lost because no face was found, (G,) by identity or in all; they count as false
-    non-matches. `bootstrap`: resamples of the identities for a second interval of each TAR.
+    non-matches. `bootstrap`: resamples of the identities, for intervals of TAR that let the threshold
+    move. `device`: as `all_pairs` has it; more images than memory holds go through `all_pairs` with a checkpoint.
     Raises VultusError for bad embeddings, a single identity, or no identity with two images.
     """
-    scores = all_pairs(embeddings, labels, mated_failures=mated_failures, block=block, tail=tail)
+    scores = all_pairs(embeddings, labels, mated_failures=mated_failures, tail=tail, device=device)
     return verify(scores, fars, images=len(labels), identities=len(np.unique(labels)), bootstrap=bootstrap)
 
 
