@@ -97,10 +97,13 @@ def test_people_seen_in_training_are_known_after_splitting_again_and_in_the_mode
     split_dataset(moved, {"calibration": 0.9, "rest": 0.1}, seed=99)
     with pytest.raises(VultusError, match="identities with the training data"):
         export(trained, tmp_path / "x.onnx", calibrate_data=moved / "calibration")
-    for model in (trained, exported):
-        notes = evaluate(model, moved, max_per_identity=2).notes
-        assert any("20 of the 40 identities were TRAINED on" in note for note in notes)
-        assert any("chosen on 6" in note for note in notes)
+    notes = evaluate(trained, moved, max_per_identity=2).notes
+    assert any("20 of the 40 identities were TRAINED on" in note for note in notes)
+    assert any("chosen on 6" in note for note in notes)
+    with pytest.raises(VultusError, match="6 of the 40 identities of the test were also in the calibration"):
+        evaluate(exported, moved)
+    (note, *_) = evaluate(exported, procedural / "train", max_per_identity=2).notes[1:]
+    assert "20 of the 20 identities were TRAINED on" in note
 
 
 def test_torch_and_onnx_give_the_same_figures(trained: Path, exported: Path, procedural: Path) -> None:

@@ -101,8 +101,9 @@ def evaluate(
         raise VultusError("--groups has no effect without --out: the groups are a part of the report")
     wanted = None if profile is None else load_profile(profile)
     data = FaceDataset.open(dataset)
-    if embedder.calibration is not None and embedder.calibration.people is not None:
-        embedder.calibration.people.refuse(data.identities, data.people)
+    own = embedder.calibration if calibration is None else None  # a new one is measured on whomever it likes
+    if own is not None and own.people is not None:
+        own.people.refuse(data.identities, data.people)
     for path in (out, Path(calibration).parent if calibration else None):
         _make_folder(path)
     if max_per_identity is not None:
@@ -115,7 +116,7 @@ def evaluate(
         _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
     evidence = None
     if out is not None or (wanted is not None and wanted.searches):
-        evidence = gather(scores, verification, embeddings, data, calibration=embedder.calibration, groups=groups)
+        evidence = gather(scores, verification, embeddings, data, calibration=own, groups=groups)
     result = Evaluation(
         embedder.name,
         data.title,
