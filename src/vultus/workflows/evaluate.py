@@ -13,7 +13,7 @@ from vultus.data import FaceDataset
 from vultus.data.duplicates import shared_photographs
 from vultus.data.failures import lost_comparisons
 from vultus.errors import VultusError
-from vultus.evaluation import FARS, Verification, calibrate, verify, verify_all_pairs, verify_cross
+from vultus.evaluation import FARS, Verification, calibrate, compare_paired, verify, verify_cross
 from vultus.evaluation.auc import auc_interval
 from vultus.evaluation.calibration import People
 from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
@@ -124,7 +124,7 @@ def evaluate(
         max_per_identity,
         verification,
         notes=(*_notes(embedder, data), *_notes_on_data(data)),
-        against=None if against is None else _against(against, data, embeddings, models_dir),
+        against=None if against is None else _against(against, data, embeddings, scores, models_dir),
         judgement=None if wanted is None else _judge(wanted, scores, verification, evidence),
         evidence=evidence,
         contract_id=embedder.contract_id,
@@ -160,13 +160,18 @@ def _judge(profile: Profile, scores: PairScores, verification: Verification, evi
 
 
 def _against(
-    model: str | Path | Embedder, data: FaceDataset, embeddings: np.ndarray, models_dir: str | None
+    model: str | Path | Embedder, data: FaceDataset, embeddings: np.ndarray, new: PairScores, models_dir: str | None
 ) -> Against:
     """The earlier recogniser with itself, and with these embeddings by the new one."""
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
     old = embedder.dataset(data)
-    cross = verify_cross(old, embeddings, data.labels)
-    return Against(embedder.name, verify_all_pairs(old, data.labels), cross)
+    scores = all_pairs(old, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
+    return Against(
+        embedder.name,
+        verify(scores, images=len(data), identities=len(data.identities)),
+        verify_cross(old, embeddings, data.labels),
+        tuple(compare_paired(new, scores, FARS, replicates=RESAMPLES)),
+    )
 
 
 def _write_calibration(

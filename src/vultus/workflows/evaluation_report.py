@@ -8,6 +8,7 @@ import vultus
 from vultus.data import FaceDataset
 from vultus.evaluation import Verification
 from vultus.evaluation.figures import rate_text, read_metrics, training_curves
+from vultus.evaluation.intervals import Difference
 from vultus.evaluation.report.calibration import calibration_sections
 from vultus.evaluation.report.groups import group_sections
 from vultus.evaluation.report.identification import identification_sections
@@ -82,12 +83,20 @@ def provenance(result: Evaluation) -> list[Section]:
     return [Table(("", ""), rows)]
 
 
-COMPATIBILITY = ("FAR", "old gallery, old probes", "old gallery, new probes", "new gallery, new probes", "")
+COMPATIBILITY = (
+    "FAR",
+    "old gallery, old probes",
+    "old gallery, new probes",
+    "new gallery, new probes",
+    "new - old",
+    "",
+)
 
 
 def compatibility_rows(new: Verification, against: Against) -> list[tuple[str, ...]]:
     """TAR with its interval at each FAR that the data supports, of the three kinds of comparisons, and the verdict."""
-    verdicts, rows = dict(against.verdicts()), []
+    verdicts, apart = dict(against.verdicts()), {found.far: found for found in against.differences}
+    rows = []
     for points in zip(against.verification.points, against.cross.points, new.points, strict=True):
         if all(point.tar is None for point in points):
             continue
@@ -97,8 +106,16 @@ def compatibility_rows(new: Verification, against: Against) -> list[tuple[str, .
             else "withheld"
             for p in points
         ]
-        rows.append((f"{points[0].far:g}", *cells, verdicts.get(points[0].far, "")))
+        far = points[0].far
+        rows.append((f"{far:g}", *cells, _difference(apart.get(far)), verdicts.get(far, "")))
     return rows
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None or found.value is None or found.interval is None:
+        return ""
+    low, high = found.interval
+    return f"{100 * found.value:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def compatibility(new: Verification, against: Against) -> Section:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vultus
 from vultus.evaluation import Verification
+from vultus.evaluation.intervals import Difference
 from vultus.evaluation.profiles import Judgement
 from vultus.evaluation.protocols.kfold import KFold
 from vultus.evaluation.protocols.pair_quality import QualityBin
@@ -28,6 +29,8 @@ class Against:
     """The earlier one with itself."""
     cross: Verification
     """Enrolled with the earlier one, probed with the new one."""
+    differences: tuple[Difference, ...] = ()
+    """TAR of the new one with itself minus that of the earlier one, on the same people."""
 
     def verdicts(self) -> list[tuple[float, str]]:
         """For each FAR that the data supports: compatible, or not, or within the intervals (Shen et al. 2020)."""
@@ -49,6 +52,7 @@ class Against:
             "model": self.model,
             "old_old": self.verification.to_dict(),
             "old_new": self.cross.to_dict(),
+            "new_minus_old": [{**asdict(found), "value": found.value} for found in self.differences],
             "verdicts": [{"far": far, "verdict": verdict} for far, verdict in self.verdicts()],
         }
 
