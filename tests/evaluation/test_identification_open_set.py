@@ -66,6 +66,19 @@ def test_photographs_without_a_face_follow_their_person():
     assert split.strangers_missing == 4 - len(split.mated_missing)
 
 
+def test_the_limit_of_probes_keeps_the_share_without_a_face():
+    # Of each of 60 people 101 images with a face, one of them enrolled, and 20 photographs without: 20 of 120 are lost.
+    codes, missing = np.repeat(np.arange(60), 101), np.repeat(np.arange(60), 20)
+    drawn = [draws(codes, (50,), Draw(), missing=missing, seed=seed)[0] for seed in range(20)]
+    for split in drawn:
+        searched = np.concatenate([codes[split.mated], split.mated_missing])
+        assert np.unique(searched, return_counts=True)[1].tolist() == [10] * 50
+        assert split.strangers_missing == 10 * 20
+    assert np.mean([len(split.mated_missing) / 500 for split in drawn]) == pytest.approx(1 / 6, abs=0.02)
+    everything = draws(codes, (50,), Draw(mated_each=None), missing=missing)[0]
+    assert (len(everything.mated), len(everything.mated_missing)) == (50 * 100, 50 * 20)
+
+
 def test_default_sizes():
     images = np.full(2820, 3)
     assert gallery_sizes(images, Draw()) == (50, 100, 200, 500, 1000)

@@ -24,8 +24,10 @@ class Draw:
 
     enrol            images enrolled of each person
     choose           which ones: `sampled` anew in each gallery, or the `first` in the order of the dataset
-    mated_each       at most so many probes of an enrolled person; None: all of the other images
-    strangers_each   at most so many probes of a person who is not enrolled; None: all images
+    mated_each       at most so many probes of an enrolled person, those without a face among them, drawn at random;
+                     None: all of the other images
+    strangers_each   at most so many probes of a person who is not enrolled; None: all images. Photographs of strangers
+                     without a face are no searches: they are counted beside them, all of them
     """
 
     enrol: int = 1
@@ -121,13 +123,27 @@ def nested_galleries(
     stranger = place >= max(sizes)
     probed = turn < (draw.strangers_each or len(codes))
     strangers = np.flatnonzero(stranger[codes] & probed)
-    searched = (turn >= draw.enrol) & (turn - draw.enrol < (draw.mated_each or len(codes)))
+    others = np.flatnonzero((turn >= draw.enrol) & (place[codes] < max(sizes)))
+    lost = np.flatnonzero(place[missing] < max(sizes))
+    if draw.mated_each is not None:
+        # Photographs with and without a face share the limit: a limit on one kind alone would change the share of lost.
+        kept = at_most(np.concatenate([codes[others], missing[lost]]), draw.mated_each, rng)
+        others, lost = others[kept[: len(others)]], lost[kept[len(others) :]]
     for size in sizes:
         inside = place[codes] < size
         yield Split(
             enrolled=np.flatnonzero(inside & (turn < draw.enrol)),
-            mated=np.flatnonzero(inside & searched),
+            mated=others[inside[others]],
             strangers=strangers,
-            mated_missing=missing[place[missing] < size],
+            mated_missing=missing[lost[place[missing[lost]] < size]],
             strangers_missing=int(stranger[missing].sum()),
         )
+
+
+def at_most(codes: np.ndarray, each: int, rng: np.random.Generator) -> np.ndarray:
+    """(N,) bool: at most `each` of every identity in `codes` (N,), any as likely as the others."""
+    drawn = rng.permutation(len(codes))
+    rows = drawn[np.argsort(codes[drawn], kind="stable")]
+    kept = np.empty(len(codes), bool)
+    kept[rows] = np.arange(len(codes)) - np.searchsorted(codes[rows], codes[rows]) < each
+    return kept
