@@ -245,3 +245,25 @@ def test_a_shifted_copy_shows_the_same_people(procedural: Path, tmp_path: Path) 
         shift_dataset(procedural, tmp_path / "x", "fog")
     with pytest.raises(VultusError, match="shift the whole dataset"):
         shift_dataset(procedural / "train", tmp_path / "x", "mask")
+
+
+def test_a_shifted_copy_keeps_failures_further_columns_and_exclusions(tmp_path: Path) -> None:
+    from vultus.data.failures import photographs_without_face
+    from vultus.workflows.shift import shift_dataset
+
+    crop = encode_crop(np.full((112, 112, 3), 90, np.uint8))
+    plain = {"crop": crop, "box": [0.0, 0.0, 9.0, 9.0], "landmarks": [], "detection_score": 1.0}
+    rows = [{**plain, "identity": who, "source": f"{who}/{k}.jpg"} for who in ("ann", "bob") for k in range(2)]
+    root = tmp_path / "set"
+    writer = CropWriter(root, "plan")
+    writer.add(0, rows)
+    writer.finish(1, (112, 112), {}, {"light": {("ann", "ann/1.jpg"): "dark", ("bob", "bob/0.jpg"): "bright"}})
+    (root / "skipped.csv").write_text("path,identity,reason\nbob/9.jpg,bob,no face found\n", encoding="utf-8")
+    for folder, name, chosen in (("splits", "test", [0, 2, 3]), ("exclusions", "duplicates", [0])):
+        (root / folder).mkdir()
+        np.save(root / folder / f"{name}.npy", np.array(chosen))
+    shift_dataset(root, tmp_path / "masked", "mask", workers=1)
+    whole, test = (FaceDataset.open(tmp_path / "masked" / name) for name in ("", "test"))
+    assert whole.column("light") == ["dark", "bright", None]
+    assert photographs_without_face(whole).tolist() == [0, 1]
+    assert test.sources == ["bob/0.jpg", "bob/1.jpg"]

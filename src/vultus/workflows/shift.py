@@ -16,8 +16,10 @@ import numpy as np
 from vultus.data import CropWriter, FaceDataset
 from vultus.data.dataset import decode_crop, encode_crop
 from vultus.data.degrade import low_quality
+from vultus.data.failures import SKIPPED
 from vultus.data.occlude import medical_mask
 from vultus.data.processes import in_processes
+from vultus.data.write import COLUMNS
 from vultus.errors import VultusError
 from vultus.terminal import track
 
@@ -34,8 +36,9 @@ def shift_dataset(
 ) -> dict[str, Any]:
     """Write every crop of `dataset` changed by `how` to `out`, with the same splits; resumable. Returns its manifest.
 
-    The change of a crop follows from `seed` and its number, so the same call makes the same copy. The copy remembers
-    whose people it shows: a recogniser trained on the original is known to have seen them.
+    Its further columns and its list of photographs without a face (skipped.csv) come along. The change of a crop
+    follows from `seed` and its number, so the same call makes the same copy. The copy remembers whose people it shows:
+    a recogniser trained on the original is known to have seen them.
 
     Raises:
         VultusError: an unknown change, or a split in place of a whole dataset.
@@ -54,10 +57,23 @@ def shift_dataset(
     for number, rows in zip(todo, track(pieces, f"shift {data.title}", len(todo), "pieces"), strict=True):
         writer.add(number, rows)
     made = {**data.info["made"], "shifted": how, "shift_seed": seed, "people": data.people}
-    info = writer.finish(len(starts), (data.info["crop_size"][0], data.info["crop_size"][1]), made)
+    info = writer.finish(len(starts), (data.info["crop_size"][0], data.info["crop_size"][1]), made, _extra(data))
+    if (data.root / SKIPPED).is_file():
+        shutil.copy(data.root / SKIPPED, Path(out) / SKIPPED)
     if (data.root / "splits").is_dir():
         shutil.copytree(data.root / "splits", Path(out) / "splits", dirs_exist_ok=True)
+    for split in (Path(out) / "splits").glob("*.npy"):
+        # Rows that the original excludes are not in the copy, and the others move up.
+        rows = np.load(split, allow_pickle=False)
+        np.save(split, np.searchsorted(data.rows, rows[np.isin(rows, data.rows)]))
     return info
+
+
+def _extra(data: FaceDataset) -> dict[str, dict[tuple[str, str], str]]:
+    """The columns of text that only some datasets have, as `CropWriter.finish` takes them."""
+    keys = list(zip(data.column("identity"), data.sources, strict=True))
+    names = [name for name in data.table([0])[0] if name not in COLUMNS]
+    return {name: dict(zip(keys, data.column(name), strict=True)) for name in names}
 
 
 def _shift_piece(start: int, *, root: str, how: str, seed: int) -> list[dict[str, Any]]:
