@@ -105,3 +105,46 @@ def test_photographs_without_a_face_are_misses(procedural: Path, tmp_path: Path)
 def test_options_that_do_nothing_are_refused(procedural: Path, options: dict[str, str], message: str) -> None:
     with pytest.raises(VultusError, match=message):
         evaluate(Embedder("thumbnails", thumbnails), procedural / "test", **options)  # type: ignore[arg-type]
+
+
+def test_a_list_of_pairs_has_a_report_and_json_too(procedural: Path, tmp_path: Path) -> None:
+    data = FaceDataset.open(procedural)
+    names, sources = data.identities, data.sources
+    first = [int(np.flatnonzero(data.labels == label)[0]) for label in range(len(names))]
+    lines = ["fold,a,b,same"]
+    for label, row in enumerate(first):
+        lines.append(f"{label % 2},{sources[row]},{sources[row + 1]},1")
+        lines.append(f"{label % 2},{sources[row]},{sources[first[(label + 2) % len(first)]]},0")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    evaluate(Embedder("thumbnails", thumbnails), procedural, pairs=tmp_path / "pairs.csv", out=tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "Accuracy" in html and "threshold from the others" in html
+    assert len(json.loads((tmp_path / "out" / "figures.json").read_text())["kfold"]["accuracies"]) == 2
+
+
+def test_a_capped_view_has_a_share_of_the_photographs_without_a_face(procedural: Path, tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    shutil.copytree(procedural, root)
+    name = FaceDataset.open(root / "test").identities[0]
+    lines = ["path,identity,reason", *(f"{name}/{k}.png,{name},no face found" for k in range(9, 12))]
+    (root / "skipped.csv").write_text("\n".join([*lines, "ghost/1.png,ghost,no face found"]))
+    embedder = Embedder("thumbnails", thumbnails)
+    found = evaluate(embedder, root / "test", max_per_identity=2, out=tmp_path / "out")
+    # 6 crops and 3 photographs without a face; 2 of the crops come with 1 of the photographs: 2 comparisons are lost.
+    assert found.verification.mated_failures == 2  # type: ignore[union-attr]
+    json.loads((tmp_path / "out" / "figures.json").read_text(), parse_constant=pytest.fail)
+    assert any("1 person is in no figure" in note for note in evaluate(embedder, root).notes)
+
+
+def test_the_same_recogniser_is_as_good_against_itself_with_faces_that_were_not_found(
+    procedural: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "faces"
+    shutil.copytree(procedural, root)
+    name = FaceDataset.open(root / "test").identities[0]
+    (root / "skipped.csv").write_text(f"path,identity,reason\n{name}/9.png,{name},no face found\n")
+    embedder = Embedder("thumbnails", thumbnails)
+    found = evaluate(embedder, root / "test", against=embedder).against  # type: ignore[union-attr]
+    assert found is not None
+    for old, cross in zip(found.verification.points, found.cross.points, strict=True):
+        assert old.tar is None or old.tar == pytest.approx(cross.tar, abs=1e-6)

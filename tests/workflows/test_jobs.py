@@ -176,7 +176,7 @@ def test_a_calibration_file_for_a_foreign_model(exported: Path, procedural: Path
         (("data", "split", "{data}", "train=0.5", "train=0.3"), "given twice"),
         (("data", "split", "{data}/train", "a=0.5"), "is a split of"),
         (("data", "info", "{data}", "--sheet", "{out}/sheet.xyz"), ".png"),
-        (("evaluate", "sface", "{data}", "--pairs", "p.txt", "--out", "{out}/e"), "no effect with --pairs"),
+        (("evaluate", "sface", "{data}", "--pairs", "p.txt", "--profile", "forensics"), "no effect with --pairs"),
         (("evaluate", "sface", "{data}/test", "--out", "{data}/dataset.json"), "cannot write into"),
         (("models", "list", "--models", "{out}/none"), "does not exist"),
         (("data", "split", "{data}", "train=0.5", "--by", "image"), "only identity"),

@@ -109,7 +109,8 @@ def _show_templates(result: TemplatesEvaluation) -> None:
 
 def intervals_note(found: Verification) -> str:
     if found.by_identity:
-        return "Intervals are over people, not over pairs, and allow for the choice of the threshold."
+        moves = ", and allow for the choice of the threshold" if found.lets_thresholds_move else ""
+        return f"Intervals are over people, not over pairs{moves}."
     return "Whose images these are is unknown: intervals take pairs for independent and are too narrow."
 
 

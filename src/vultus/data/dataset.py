@@ -115,6 +115,12 @@ class FaceDataset:
         return np.bincount(self.labels, minlength=len(self.identities))
 
     @property
+    def counts_in_whole(self) -> np.ndarray:
+        """Images that each identity of the view has in the whole dataset, (I,) int64."""
+        whole = np.bincount(self._whole.codes, minlength=len(self._whole.names))
+        return whole[np.searchsorted(self._whole.names, np.array(self.identities, dtype=object))]
+
+    @property
     def splits(self) -> dict[str, int]:
         """Rows of each split of the dataset."""
         files = sorted((self.root / "splits").glob("*.npy"))

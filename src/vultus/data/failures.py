@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 
 import numpy as np
 
@@ -16,18 +17,28 @@ NO_FACE = "no face found"
 
 
 def photographs_without_face(data: FaceDataset) -> np.ndarray:
-    """(I,) int64: how many photographs of each identity of the view showed no face to the detector."""
-    counts = np.zeros(len(data.identities), np.int64)
+    """(I,) int64: how many photographs of each identity of the view showed no face to the detector.
+
+    A view that keeps only some of a person's crops gets as large a share of the photographs without a face.
+    """
+    found = _without_face(data)
+    counts = np.array([found[name] for name in data.identities], np.int64)
+    return np.round(counts * data.counts / data.counts_in_whole).astype(np.int64) if counts.any() else counts
+
+
+def never_found(data: FaceDataset) -> tuple[int, int]:
+    """(people, photographs) of whom no photograph showed a face: they are in no view, and in no figure."""
+    there = set(FaceDataset.open(data.root).identities)
+    gone = [count for name, count in _without_face(data).items() if name and name not in there]
+    return len(gone), sum(gone)
+
+
+def _without_face(data: FaceDataset) -> Counter[str]:
     path = data.root / SKIPPED
     if not path.is_file():
-        return counts
-    place = {name: label for label, name in enumerate(data.identities)}
+        return Counter()
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            label = place.get(row.get("identity") or "")
-            if label is not None and row.get("reason") == NO_FACE:
-                counts[label] += 1
-    return counts
+        return Counter(row.get("identity") or "" for row in csv.DictReader(file) if row.get("reason") == NO_FACE)
 
 
 def lost_comparisons(data: FaceDataset) -> np.ndarray:

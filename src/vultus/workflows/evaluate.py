@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vultus.data import FaceDataset
-from vultus.data.duplicates import shared_photographs
 from vultus.data.failures import lost_comparisons
 from vultus.errors import VultusError
-from vultus.evaluation import FARS, Verification, calibrate, compare_paired, verify, verify_cross
+from vultus.evaluation import FARS, Verification, calibrate, verify
 from vultus.evaluation.auc import auc_interval
 from vultus.evaluation.calibration import People
 from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.files import save_atomically
+from vultus.workflows.against import compare_with
 from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
-from vultus.workflows.evidence import Evidence, gather
+from vultus.workflows.evidence import Evidence, gather, read_groups
+from vultus.workflows.notes import notes_on_people, notes_on_photographs
 from vultus.workflows.pairs import evaluate_pairs, evaluate_set
-from vultus.workflows.results import Against, Evaluation, PairsEvaluation
+from vultus.workflows.results import Evaluation, PairsEvaluation, write_figures
 from vultus.workflows.templates import TemplatesEvaluation, evaluate_templates
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ RESAMPLES = 1000
 
 KEPT = 2**22
 """Non-mated scores kept one by one (48 MiB): FAR 0.1 of 9,000 images, and all lower rates."""
-
-CROWDED = 0.1
-"""Share of the mated comparisons from which on one person is worth a note."""
 
 
 def evaluate(
@@ -79,20 +76,22 @@ def evaluate(
     """
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
     options = {"--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
-    options |= {"--against": against, "--profile": profile, "--groups": groups, "--out": out}
+    options |= {"--against": against, "--profile": profile, "--groups": groups}
+    _make_folder(out)
     lists = {"--pairs": pairs, "--templates": templates}
     if Path(dataset).suffix == ".bin":
         _refuse({**options, **lists, "--quality": quality, "--pooling": pooling}, "with a .bin set")
-        return evaluate_set(embedder, dataset)
+        return _kept(evaluate_set(embedder, dataset), out, command)
     if pairs is not None:
         _refuse({**options, "--templates": templates, "--pooling": pooling}, "with --pairs")
         data = FaceDataset.open(dataset)
-        return evaluate_pairs(embedder, data, Path(pairs), quality=quality, notes=_notes(embedder, data))
+        notes = notes_on_people(embedder, data)
+        return _kept(evaluate_pairs(embedder, data, Path(pairs), quality=quality, notes=notes), out, command)
     if templates is not None:
         _refuse({**options, "--quality": quality}, "with --templates")
         data = FaceDataset.open(dataset)
-        given = {"pooling": pooling, "raw": embedder.raw, "flips": embedder.flips, "notes": _notes(embedder, data)}
-        return evaluate_templates(embedder, data, templates, **given)
+        given = {"raw": embedder.raw, "flips": embedder.flips, "notes": notes_on_people(embedder, data)}
+        return _kept(evaluate_templates(embedder, data, templates, pooling=pooling, **given), out, command)
     _refuse({"--quality": quality}, "without --pairs")
     _refuse({"--pooling": pooling}, "without --templates")
     if source is not None and calibration is None:
@@ -104,27 +103,35 @@ def evaluate(
     own = embedder.calibration if calibration is None else None  # a new one is measured on whomever it likes
     if own is not None and own.people is not None:
         own.people.refuse(data.identities, data.people)
-    for path in (out, Path(calibration).parent if calibration else None):
-        _make_folder(path)
+    _make_folder(Path(calibration).parent if calibration else None)
+    if calibration is not None and embedder.contract_id is None:
+        raise VultusError(f"{embedder.name} is a training run without a contract; export it first, with --calibrate")
+    earlier = against if against is None or isinstance(against, Embedder) else _embedder(against, models_dir)
     if max_per_identity is not None:
         if max_per_identity < 2:
             raise VultusError(f"--max-per-identity {max_per_identity}: at least 2 are needed for a mated pair")
         data = data.at_most(max_per_identity)
+    grouped = None if groups is None else read_groups(data, groups)
+    fars = sorted({*FARS, *(wanted.fars if wanted else ())}, reverse=True)
     embeddings = embedder.dataset(data)
-    scores, verification = _verify(embeddings, data, wanted)
+    scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
+    verification = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
     evidence = None
     if out is not None or (wanted is not None and wanted.searches):
-        evidence = gather(scores, verification, embeddings, data, calibration=own, groups=groups)
+        searches = wanted.searches if wanted else ()
+        evidence = gather(scores, verification, embeddings, data, own, groups=grouped, searches=searches)
     result = Evaluation(
         embedder.name,
         data.title,
         data.digest,
         max_per_identity,
         verification,
-        notes=(*_notes(embedder, data), *_notes_on_data(data)),
-        against=None if against is None else _against(against, data, embeddings, scores, models_dir),
+        notes=(*notes_on_people(embedder, data), *notes_on_photographs(data)),
+        against=None
+        if earlier is None
+        else compare_with(earlier, data, embeddings, scores, fars, kept=KEPT, resamples=RESAMPLES),
         judgement=None if wanted is None else _judge(wanted, scores, verification, evidence),
         evidence=evidence,
         contract_id=embedder.contract_id,
@@ -136,7 +143,7 @@ def evaluate(
 
     folder = Path(out)
     path = write_evaluation_report(folder, result, data, embedder)
-    save_atomically((json.dumps(result.to_dict(), indent=1) + "\n").encode(), folder / "figures.json")
+    write_figures(folder, result.to_dict())
     return dataclasses.replace(result, report=path)
 
 
@@ -145,12 +152,13 @@ def _refuse(options: dict[str, Any], where: str) -> None:
         raise VultusError(f"{idle[0]} has no effect {where}; leave one of them out")
 
 
-def _verify(embeddings: np.ndarray, data: FaceDataset, profile: Profile | None) -> tuple[PairScores, Verification]:
-    """All pairs, photographs without a face as failures, at the usual FARs and those of the profile."""
-    scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
-    fars = sorted({*FARS, *(profile.fars if profile else ())}, reverse=True)
-    found = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
-    return scores, found
+def _kept(result: PairsEvaluation | TemplatesEvaluation, out: str | Path | None, command: str) -> Any:
+    """The result, written to `out` as a report and JSON if that is wanted."""
+    if out is not None:
+        from vultus.workflows.lists_report import write_list_report
+
+        write_list_report(Path(out), result, command)
+    return result
 
 
 def _judge(profile: Profile, scores: PairScores, verification: Verification, evidence: Evidence | None) -> Judgement:
@@ -159,26 +167,10 @@ def _judge(profile: Profile, scores: PairScores, verification: Verification, evi
     return judge(profile, verification, searches, auc_interval=area)
 
 
-def _against(
-    model: str | Path | Embedder, data: FaceDataset, embeddings: np.ndarray, new: PairScores, models_dir: str | None
-) -> Against:
-    """The earlier recogniser with itself, and with these embeddings by the new one."""
-    embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
-    old = embedder.dataset(data)
-    scores = all_pairs(old, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
-    return Against(
-        embedder.name,
-        verify(scores, images=len(data), identities=len(data.identities)),
-        verify_cross(old, embeddings, data.labels),
-        tuple(compare_paired(new, scores, FARS, replicates=RESAMPLES)),
-    )
-
-
 def _write_calibration(
     path: Path, embedder: Embedder, data: FaceDataset, embeddings: np.ndarray, source: str | None, capped: int | None
 ) -> None:
-    if embedder.contract_id is None:
-        raise VultusError(f"{embedder.name} is a training run without a contract; export it first, with --calibrate")
+    assert embedder.contract_id is not None
     found = calibrate(
         embeddings,
         data.labels,
@@ -209,36 +201,3 @@ def describe(data: FaceDataset) -> str:
 
 def _embedder(model: Any, models_dir: str | None) -> Embedder:
     return open_embedder(model, models_dir) if isinstance(model, str | Path) else of_recognizer(model)
-
-
-def _notes(embedder: Embedder, data: FaceDataset) -> tuple[str, ...]:
-    """What a reader of the figures must know about the data."""
-    notes = []
-    if data.info["made"].get("procedural"):
-        notes.append("These are procedural faces: the figures say nothing about real people.")
-    if embedder.seen is not None:
-        trained, validated = embedder.seen.overlap(data)
-        if trained:
-            notes.append(f"{trained} of the {len(data.identities)} identities were TRAINED on: this is no evidence.")
-        if validated:
-            notes.append(f"The checkpoint was chosen on {validated} of the identities: figures a little too good.")
-    return tuple(notes)
-
-
-def _notes_on_data(data: FaceDataset) -> tuple[str, ...]:
-    """Wrong labels that can be proved, and people who weigh too much."""
-    notes = []
-    if twice := shared_photographs(data):
-        sources = data.sources
-        shown = " = ".join(sources[row] for row in twice[0])
-        notes.append(
-            f"{len(twice):,} photograph{'s are' if len(twice) > 1 else ' is'} filed under two people ({shown}): "
-            "they count as false matches; correct the folders."
-        )
-    mated = data.counts * (data.counts - 1) // 2
-    if mated.sum() and (share := mated.max() / mated.sum()) > CROWDED:
-        notes.append(
-            f"One person makes {share:.0%} of the comparisons of the same person, which widens the intervals; "
-            "--max-per-identity 10 weighs people more evenly."
-        )
-    return tuple(notes)

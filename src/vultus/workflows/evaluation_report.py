@@ -43,10 +43,11 @@ def write_evaluation_report(folder: Path, result: Evaluation, data: FaceDataset,
     if embedder.calibration is not None:
         sections.append(Chapter("Thresholds", "What the recogniser's own file promises, and whether it was kept here."))
         sections += calibration_sections(embedder.calibration, evidence.achieved)
-    if evidence.fixed_far is not None and evidence.conditions:
+    if evidence.fixed_far is not None and (evidence.conditions or evidence.discards):
         lead = f"Everything here is at one threshold, that of FAR {rate_text(evidence.fixed_far)}."
         sections.append(Chapter("Conditions", lead))
-        sections += condition_sections(evidence.conditions)
+        if evidence.conditions:
+            sections += condition_sections(evidence.conditions)
         if evidence.discards:
             sections += discard_sections(evidence.discards)
     if evidence.groups is not None:
@@ -78,7 +79,7 @@ def provenance(result: Evaluation) -> list[Section]:
         ("digest of the data (SHA-256)", result.dataset_digest),
         ("command", result.command or "called from Python"),
         ("program", f"vultus {vultus.__version__}"),
-        ("resamples of the identities", "1,000, seed 0"),
+        ("resamples of the identities", "up to 1,000, seed 0"),
     ]
     return [Table(("", ""), rows)]
 
@@ -97,7 +98,8 @@ def compatibility_rows(new: Verification, against: Against) -> list[tuple[str, .
     """TAR with its interval at each FAR that the data supports, of the three kinds of comparisons, and the verdict."""
     verdicts, apart = dict(against.verdicts()), {found.far: found for found in against.differences}
     rows = []
-    for points in zip(against.verification.points, against.cross.points, new.points, strict=True):
+    for old, cross in zip(against.verification.points, against.cross.points, strict=True):
+        points = (old, cross, new.point(old.far))
         if all(point.tar is None for point in points):
             continue
         cells = [

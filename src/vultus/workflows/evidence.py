@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from vultus.evaluation import Calibration, OperatingPoint, Verification
 from vultus.evaluation.breakdown import Breakdown, Discard, GroupRates, by_condition, decide, edc, rates_of, tidy
 from vultus.evaluation.calibration.achieved import Achieved, achieved
 from vultus.evaluation.protocols.fpir_growth import Growth, fpir_growth
+from vultus.evaluation.protocols.galleries import Draw, gallery_sizes
+from vultus.evaluation.protocols.identification import FPIRS
 from vultus.evaluation.protocols.open_set import OpenSet, open_set
 from vultus.evaluation.scores import PairScores
 from vultus.workflows.conditions import conditions, group_column
@@ -60,19 +62,37 @@ class Evidence:
         }
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Whose group is which, ready for `rates_of`."""
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+    column: str
+    filled: int
+
+
+def read_groups(data: FaceDataset, name: str) -> Groups:
+    """A column of the dataset or a CSV (`group_column`). Raises VultusError for a mistake in it."""
+    column = Path(name).name
+    codes, names, filled = tidy(data.labels, group_column(data, name), column)
+    return Groups(codes, tuple(names), column, filled)
+
+
 def gather(
     scores: PairScores,
     verification: Verification,
     embeddings: np.ndarray,
     data: FaceDataset,
-    *,
     calibration: Calibration | None = None,
-    groups: str | None = None,
+    *,
+    groups: Groups | None = None,
+    searches: Sequence[tuple[int, float]] = (),
 ) -> Evidence:
     """All parts that `data` supports; what fails for want of data is withheld with its reason, nothing else is caught.
 
-    embeddings (N, D) float32 unit rows in the order of `data`; scores and verification: of all its pairs. groups: a
-    column of the dataset or a CSV (`group_column`), whose mistakes are the caller's and are raised.
+    embeddings (N, D) float32 unit rows in the order of `data`; scores and verification: of all its pairs; searches:
+    (people enrolled, FPIR) that a profile asks for, measured where there are as many people.
     """
     withheld: dict[str, str] = {}
 
@@ -85,29 +105,30 @@ def gather(
 
     labels = data.labels
     missing = np.repeat(np.arange(len(data.identities)), photographs_without_face(data))
+    sizes = sorted({*gallery_sizes(data.counts, Draw()), *(n for n, _ in searches if n < len(data.identities))})
+    fpirs = sorted({*FPIRS, *(fpir for _, fpir in searches)}, reverse=True)
     found: dict[str, Any] = {
-        "identification": part("identification", lambda: open_set(embeddings, labels, missing=missing), None),
+        "identification": part(
+            "identification", lambda: open_set(embeddings, labels, sizes, fpirs=fpirs, missing=missing), None
+        ),
         "growth": part("growth", lambda: fpir_growth(embeddings, labels), None),
     }
     if calibration is None:
-        withheld["calibration"] = "the recogniser has no calibration; `vultus export --calibrate` makes one"
+        withheld["thresholds kept"] = "the recogniser has no calibration that could be checked here"
     else:
-        kept = calibration
-        people, images = len(data.identities), len(data)
-        found["achieved"] = achieved(kept, scores, identities=people, images=images)
+        found["achieved"] = achieved(calibration, scores, identities=len(data.identities), images=len(data))
     at = fixed_point(verification)
     if at is None or at.threshold is None:
-        withheld["conditions"] = "too few comparisons of different people for a threshold"
-    else:
-        outcomes = decide(embeddings, labels, at.threshold, failures=lost_comparisons(data))
-        found["fixed_far"] = at.far
-        every = conditions(data)
-        found["conditions"] = part("conditions", lambda: tuple(by_condition(outcomes, each) for each in every), ())
-        found["discards"] = tuple(edc(outcomes, c.quality, name=c.title) for c in every if c.name in DISCARDED)
-        if groups is not None:
-            column = Path(groups).name
-            codes, names, filled = tidy(labels, group_column(data, groups), column)
-            found["groups"] = rates_of(outcomes, codes, names, column, filled)
+        withheld["conditions and groups"] = "too few comparisons of different people for a threshold"
+        return Evidence(**found, withheld=withheld)
+    outcomes = decide(embeddings, labels, at.threshold, failures=lost_comparisons(data))
+    found["fixed_far"] = at.far
+    every = conditions(data)
+    split = [part(each.title, lambda each=each: by_condition(outcomes, each), None) for each in every]
+    found["conditions"] = tuple(one for one in split if one is not None)
+    found["discards"] = tuple(edc(outcomes, c.quality, name=c.title) for c in every if c.name in DISCARDED)
+    if groups is not None:
+        found["groups"] = rates_of(outcomes, groups.codes, groups.names, groups.column, groups.filled)
     return Evidence(**found, withheld=withheld)
 
 

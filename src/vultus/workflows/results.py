@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,18 @@ from vultus.evaluation.intervals import Difference
 from vultus.evaluation.profiles import Judgement
 from vultus.evaluation.protocols.kfold import KFold
 from vultus.evaluation.protocols.pair_quality import QualityBin
+from vultus.files import save_atomically
 
 if TYPE_CHECKING:
     from vultus.gallery import Decision
     from vultus.recognizer import Recognizer
     from vultus.workflows.evidence import Evidence
+
+
+def write_figures(folder: Path, figures: dict[str, Any]) -> None:
+    """`folder`/figures.json; a number that is none (infinity, NaN) would be no JSON and raises ValueError."""
+    text = json.dumps(figures, indent=1, allow_nan=False)
+    save_atomically((text + "\n").encode(), folder / "figures.json")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def verify_cross(
     labels: np.ndarray,
     fars: Sequence[float] = FARS,
     *,
+    mated_failures: int | np.ndarray = 0,
     block: int | None = None,
     tail: int = TAIL,
 ) -> Verification:
@@ -25,7 +26,7 @@ def verify_cross(
     enrolled, probes: (N, D) float32 unit rows of the same N images, in the same order; labels (N,). Every two images
     are compared twice, each once as the enrolled one. The cross test of Shen et al. 2020 (Towards
     backward-compatible representation learning, arXiv 2003.11942): the new recogniser is compatible where this TAR
-    is at least that of the old one with itself.
+    is at least that of the old one with itself. mated_failures: comparisons lost because no face was found.
 
     Raises VultusError for embeddings of two dimensions, or bad ones (see `verify_all_pairs`).
     """
@@ -36,5 +37,7 @@ def verify_cross(
             f"embeddings of {enrolled.shape[1]} and of {probes.shape[1]} dimensions cannot be compared: "
             "a gallery of the one is of no use to the other"
         )
-    found = two_sets(enrolled, labels, probes, labels, same_images=True, block=block, tail=tail)
+    found = two_sets(
+        enrolled, labels, probes, labels, same_images=True, mated_failures=mated_failures, block=block, tail=tail
+    )
     return verify(found, fars, images=len(labels), identities=len(np.unique(labels)))

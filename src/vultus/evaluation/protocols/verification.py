@@ -113,6 +113,12 @@ class Verification:
     hardest_mated: tuple[ScoredPair, ...] = ()
     hardest_non_mated: tuple[ScoredPair, ...] = ()
 
+    @property
+    def lets_thresholds_move(self) -> bool:
+        """Whether the interval of every TAR allows for other people having set another threshold."""
+        told = [point for point in self.points if point.tar is not None]
+        return bool(told) and all(point.fnmr_at_far is not None for point in told)
+
     def point(self, far: float) -> OperatingPoint:
         """The operating point measured for `far`; KeyError when it was not asked for."""
         for point in self.points:

@@ -136,10 +136,14 @@ def operating_note(v: Verification) -> str:
     )
     if v.by_identity:
         text += (
-            "The intervals of TAR respect that comparisons share people, and that other people would have set another "
-            "threshold: Wilson's with the effective number of comparisons (Fogliato et al. 2023), which covers what it "
-            "says where errors are few too, and beside it the plain percentiles of resampled people. "
+            "The intervals of TAR respect that comparisons share people: Wilson's, with the effective number of "
+            "comparisons (Fogliato et al. 2023), corrected where errors or people are few. "
         )
+        if v.lets_thresholds_move:
+            text += (
+                "They allow for other people having set another threshold. Beside them stand the plain percentiles of "
+                "resampled people. "
+            )
     else:
         text += (
             "Whose images these are is not known, so the intervals take comparisons for independent: they are too "
