@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from math import exp, inf, log, sqrt
 
@@ -188,6 +189,16 @@ def test_a_column_of_the_image_has_misses_across_groups():
     assert found.all_fmr.rate.trials == 4
 
 
+def test_what_is_infinite_is_null_in_json():
+    # Nobody of B errs: no upper bound. With 45 errors of 760, 180 comparisons may expect 10 and both groups are told.
+    found = rates_of(two_groups(45, 0), HALVES, ("A", "B"))
+    assert found.fmr_ratio.interval is not None
+    assert found.fmr_ratio.interval[1] == inf
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["fmr_ratio"]["interval"] == [pytest.approx(found.fmr_ratio.interval[0]), None]
+    assert plain["fmr"][0][0]["rate"]["errors"] == 45
+
+
 def test_missing_groups_are_a_group_of_their_own():
     codes, names, filled = tidy([1, 1, 2, 3, 4], ["x", None, "", float("nan"), "y"])
     assert names == ("x", "y", "unknown")
@@ -197,6 +208,8 @@ def test_missing_groups_are_a_group_of_their_own():
     assert codes.tolist() == [0, 2, 2, 2, 1]
     assert filled == 0
     assert tidy([7, 3, 3], ["three", "seven"])[0].tolist() == [0, 1, 1]  # by identity, in the labels' order
+    assert tidy([1, 2, 3, 4], ["none", "nan", " ", "NaN"])[1] == ("NaN", "nan", "none", "unknown")  # names of groups
+    assert tidy([1, 2, 3], np.array([1.0, np.nan, 2.0]))[1] == ("1.0", "2.0", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -240,6 +253,14 @@ def test_figures_and_words(tmp_path, monkeypatch):
         group_rates(at_angles([0, 5, 90, 95]), np.array([0, 0, 1, 1]), ["x", "y", "y", "y"], 0.5, by_image=True)
     )
     assert any(section.title == "Not recognised across" for section in across if isinstance(section, Table))
+
+
+@pytest.mark.parametrize("name", ["$a_{$", "$\\mathdefault{$", "50 $"])
+def test_a_dollar_in_a_name_is_a_dollar(name, monkeypatch):
+    monkeypatch.setattr("vultus.evaluation.figures.style.DPI", 40)
+    rates = rates_of(two_groups(45, 9), HALVES, (name, "B $x^$"), name)
+    for draw in (group_dots, group_matrix):
+        assert draw(rates, title=name).startswith(b"\x89PNG")
 
 
 def test_small_shares_have_two_digits():

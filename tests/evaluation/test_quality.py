@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,27 @@ def test_one_value_makes_one_bin():
     assert [(b.low, b.high, b.fnmr.value) for b in by_condition(found, Condition("x", "", "", "low", values)).bins] == [
         (3, 3, 0.5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "bins", "expected"),
+    [
+        ([1] * 90 + [2] * 10, 2, [(1, 2, 90), (2, 2, 10)]),
+        ([1] * 10 + [2] * 90, 2, [(1, 2, 10), (2, 2, 90)]),
+        ([1] * 10 + [2] * 80 + [3] * 10, 5, [(1, 2, 10), (2, 3, 80), (3, 3, 10)]),
+        ([*range(50), *[50] * 50], 4, [(0, 25, 25), (25, 50, 25), (50, 50, 50)]),
+    ],
+)
+def test_tied_values_at_an_end_have_a_bin_of_their_own(values, bins, expected):
+    found, doubled = many(np.arange(100) % 2 == 0, values)
+    parts = by_condition(found, Condition("x", "", "", "low", doubled), bins=bins).bins
+    assert [(b.low, b.high, b.fnmr.rate.trials) for b in parts] == expected
+    assert bin_names(parts)[-1] == str(expected[-1][0])
+
+
+def test_a_quality_that_is_unknown_is_null_in_json():
+    found = discard(np.array([True, False]), np.array([-np.inf, 1.0]), fractions=(0, 0.5))
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["lowest"] == [None, 1.0]
 
 
 def test_figures_and_words(tmp_path, monkeypatch):

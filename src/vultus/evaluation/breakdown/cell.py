@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, isfinite, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -82,3 +83,12 @@ def cell(rate: Rate, people: float, reference: Rate | None, *, power: int) -> Ce
         grown = needed / rate.trials if power == 1 else sqrt(needed / rate.trials)
         wanted = max(wanted, ceil(people * grown))
     return Cell(rate, people, needed if short else None, wanted)
+
+
+def finite(plain: Any) -> Any:
+    """The same dicts, lists and values with None for infinity and NaN, which JSON does not have."""
+    if isinstance(plain, dict):
+        return {name: finite(value) for name, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [finite(value) for value in plain]
+    return None if isinstance(plain, float) and not isfinite(plain) else plain

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.breakdown.cell import Cell, mated_cell
+from vultus.evaluation.breakdown.cell import Cell, finite, mated_cell
 from vultus.evaluation.breakdown.outcomes import Outcomes
 from vultus.evaluation.intervals import MINIMUM_ERRORS
 
@@ -59,15 +59,16 @@ class Breakdown:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return finite(asdict(self))
 
 
 def by_condition(outcomes: Outcomes, condition: Condition, bins: int | None = None) -> Breakdown:
     """FNMR at the threshold of `outcomes` in bins with about as many mated comparisons each.
 
     bins: as many as there are tens of errors, so that each may be told, at least 2 and at most 5.
-    A comparison counts by the worse of its two pictures. Comparisons of equal value stay together, so there may be
-    fewer bins. Raises VultusError for another number of values, or where no value is known.
+    A comparison counts by the worse of its two pictures. Comparisons of equal value stay together, so bins may differ
+    in size or be fewer, but two different values make at least two bins (unless `bins` is 1). Raises VultusError for
+    another number of values, or where no value is known.
     """
     if condition.values.shape != outcomes.identity.shape:
         raise VultusError(f"{condition.name}: {condition.values.shape} values for {len(outcomes.identity)} pictures")
@@ -79,15 +80,13 @@ def by_condition(outcomes: Outcomes, condition: Condition, bins: int | None = No
     if bins is None:
         bins = int(np.clip(outcomes.rejected[known].sum() // MINIMUM_ERRORS, 2, 5))
     ordered = np.sort(value[known])
-    edges = np.unique(np.append(ordered[np.arange(bins) * len(ordered) // bins], ordered[-1]))
+    starts = _starts(ordered, bins)
     every = _cell(outcomes, np.ones(len(value), bool), None)
     found = []
-    for k in range(max(1, len(edges) - 1)):
-        low, high = float(edges[k]), float(edges[min(k + 1, len(edges) - 1)])
-        last = k + 2 >= len(edges)
-        found.append(
-            Bin(low, high, _cell(outcomes, (value >= low) & ((value <= high) if last else (value < high)), every))
-        )
+    for low, high in zip(starts, [*starts[1:], None], strict=True):
+        end = float(ordered[-1]) if high is None else high
+        inside = (value >= low) & ((value <= end) if high is None else (value < end))
+        found.append(Bin(low, end, _cell(outcomes, inside, every)))
     return Breakdown(
         name=condition.name,
         title=condition.title,
@@ -97,6 +96,14 @@ def by_condition(outcomes: Outcomes, condition: Condition, bins: int | None = No
         unknown=None if known.all() else _cell(outcomes, ~known, every),
         no_face=int(outcomes.failures.sum()),
     )
+
+
+def _starts(ordered: np.ndarray, bins: int) -> list[float]:
+    """Lowest value of each bin, ascending: (M,) `ordered` values cut between different ones, nearest to equal parts."""
+    steps = np.flatnonzero(ordered[1:] > ordered[:-1]) + 1
+    wanted = np.arange(1, bins) * len(ordered) // bins
+    cuts = steps[np.abs(steps - wanted[:, None]).argmin(axis=1)] if len(steps) else steps
+    return ordered[np.unique(np.append(0, cuts))].tolist()
 
 
 def _cell(outcomes: Outcomes, which: np.ndarray, every: Cell | None) -> Cell:

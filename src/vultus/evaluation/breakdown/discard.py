@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.breakdown.cell import MatedCounts
+from vultus.evaluation.breakdown.cell import MatedCounts, finite
 from vultus.evaluation.breakdown.outcomes import Outcomes
 from vultus.evaluation.comparisons import AllPairs
 from vultus.evaluation.intervals import Rate, independent_rate, mated_rate, non_mated_rate
@@ -63,13 +63,14 @@ class Discard:
     areas: tuple[Area, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; None for a `lowest` of minus infinity."""
         rates = {
             name: [{"errors": r.errors, "trials": r.trials, "interval": r.interval} for r in getattr(self, name)]
             for name in ("fnmr", "fmr")
         }
         plain = {name: getattr(self, name).tolist() for name in ("allowed", "discarded", "lowest", "ideal")}
-        return {"name": self.name, **plain, **rates, "areas": [{**vars(a), "gain": a.gain} for a in self.areas]}
+        areas = [{**vars(a), "gain": a.gain} for a in self.areas]
+        return finite({"name": self.name, **plain, **rates, "areas": areas})
 
 
 def discard(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.breakdown.cell import Cell, cell, mated_cell, worth
+from vultus.evaluation.breakdown.cell import Cell, cell, finite, mated_cell, worth
 from vultus.evaluation.breakdown.outcomes import Outcomes, decide
 from vultus.evaluation.comparisons import AllPairs, Comparisons, TwoSets
 from vultus.evaluation.intervals import Interval, Rate, non_mated_rate
@@ -77,8 +77,8 @@ class GroupRates:
     """Images without a value that took the one of their person's other images."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values; None where a bound is infinite."""
+        return finite(asdict(self))
 
 
 def group_rates(
@@ -234,5 +234,8 @@ def tidy(
 
 
 def _text(value: object) -> str:
-    text = "" if value is None else str(value).strip()
-    return UNKNOWN if text.lower() in ("", "nan", "none", UNKNOWN) else text
+    """A text "nan" or "none" is the name of a group: unknown is only what nothing was written for, or "unknown"."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return UNKNOWN
+    text = str(value).strip()
+    return UNKNOWN if text.lower() in ("", UNKNOWN) else text

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BAND = 0.16
 """Opacity of a band."""
 
+RAISED = str.maketrans("0123456789N", "⁰¹²³⁴⁵⁶⁷⁸⁹ᴺ")
+"""For an exponent in a text."""
+
 
 def identification_det(sizes: Sequence[Identification], *, title: str = "") -> bytes:
     """FNIR over FPIR on two log axes, a line a gallery size, darker the larger; the band of the largest is the 95 %
@@ -112,8 +115,8 @@ def fpir_by_gallery(growth: Growth, *, title: str = "") -> bytes:
         _label(axes, people[-1], fpir[-1], f"FMR {rate_text(series.fmr)}", colour)
     galleries = f"measured: mean, and band of all {growth.galleries} galleries"
     axes.plot([], [], color=INK, lw=1.6, marker="o", ms=5.5, mec="white", mew=0.8, label=galleries)
-    power = "N" if growth.enrol == 1 else f"{growth.enrol} N"
-    axes.plot([], [], color=INK, lw=1.6, ls=STYLES[1], label=f"independent comparisons: 1 − (1 − FMR)$^{{{power}}}$")
+    power = f"{growth.enrol if growth.enrol > 1 else ''}N".translate(RAISED)
+    axes.plot([], [], color=INK, lw=1.6, ls=STYLES[1], label=f"independent comparisons: 1 − (1 − FMR){power}")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1.3)

@@ -116,4 +116,6 @@ def bin_names(bins: Sequence[Bin], between: str = "\nto ") -> list[str]:
         if len(set(texts)) == len(ends):
             break
     named = dict(zip(ends, texts, strict=True))
-    return [f"{named[part.low]}{between}{named[part.high]}" for part in bins]
+    return [
+        named[part.low] if part.low == part.high else f"{named[part.low]}{between}{named[part.high]}" for part in bins
+    ]

@@ -61,6 +61,12 @@ def rate_text(value: float) -> str:
 
 
 def to_png(figure: Figure) -> bytes:
+    """PNG bytes. Names come from the data, so a "$" in a text is a "$" and no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_text():  # ticks that matplotlib is yet to name write powers as formulas
+            text.set_parse_math(False)
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return memory.getvalue()
