@@ -11,6 +11,7 @@ import pytest
 from vultus.data import CropWriter, FaceDataset
 from vultus.data.dataset import encode_crop
 from vultus.errors import VultusError
+from vultus.evaluation.breakdown import tidy
 from vultus.workflows.conditions import NOSE_DEPTH, conditions, group_column, pose
 
 FRONTAL = [[10, 20], [50, 20], [30, 40], [15, 60], [45, 60]]  # eyes 40 apart, the nose between them
@@ -67,12 +68,17 @@ def test_conditions_of_a_dataset(data: FaceDataset):
 
 
 def test_groups_come_from_a_column_or_a_csv(data: FaceDataset, tmp_path: Path):
-    assert group_column(data, "identity") == ["ann", "ann", "bob"]
+    assert group_column(data, "identity") == ("identity", ["ann", "ann", "bob"], False)
+    assert group_column(data, "detection_score").values[2] is None  # NaN says nothing
     by_identity, by_source = tmp_path / "a.csv", tmp_path / "b.csv"
     by_identity.write_text("identity,group\nann,x\nzoe,y\n")
-    assert group_column(data, by_identity) == ["x", "x", None]
-    by_source.write_text("source,group\nann/1.jpg,dark\nbob/0.jpg,bright\n")
-    assert group_column(data, str(by_source)) == [None, "dark", "bright"]
+    assert group_column(data, by_identity) == ("a.csv", ["x", "x", None], False)
+    by_source.write_text("source,group\nann/0.jpg,none\nann/1.jpg,dark\nbob/0.jpg,bright\n")
+    column = group_column(data, str(by_source))
+    assert column == ("b.csv", ["none", "dark", "bright"], True)
+    # One person's pictures may lie in two groups.
+    codes, names, _ = tidy(data.labels, column.values, column.name, column.by_image)
+    assert [names[code] for code in codes] == column.values
 
 
 @pytest.mark.parametrize(

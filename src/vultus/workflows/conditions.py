@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -73,20 +74,32 @@ def sharpness(data: FaceDataset) -> np.ndarray:
     return values
 
 
-def group_column(data: FaceDataset, name: str | Path) -> list[str | None]:
-    """The group of each picture, (N,): from a column of the dataset, or a CSV with `group` and `identity` or `source`.
+class GroupColumn(NamedTuple):
+    """The group of each picture of a dataset."""
 
-    None where the CSV says nothing. Raises VultusError for a column that is not there, a CSV without these columns, two
-    groups of one identity or source, or one that names nobody of the dataset.
+    name: str
+    """Of the column, or of the CSV."""
+    values: list[str | None]
+    """(N,); None where nothing is said."""
+    by_image: bool
+    """Whether a group belongs to a picture, not to a person: a CSV by `source` says it of each picture."""
+
+
+def group_column(data: FaceDataset, name: str | Path) -> GroupColumn:
+    """The groups of `data`: from a column of the dataset, or a CSV with `group` and `identity` or `source`.
+
+    Raises VultusError for a column that is not there, a CSV without these columns, two groups of one identity or
+    source, or one that names nobody of the dataset.
     """
     path = Path(name)
     if path.suffix.lower() != ".csv":
-        return [None if value is None else str(value) for value in data.column(str(name))]
+        values = data.column(str(name))
+        return GroupColumn(str(name), [None if v is None or v != v else str(v) for v in values], False)  # NaN != NaN
     key, table = _read_groups(path)
     wanted = [data.identities[label] for label in data.labels] if key == "identity" else data.sources
     if not table.keys() & set(wanted):
         raise VultusError(f"{path} names no {key} of {data.title}; is it the file of another dataset?")
-    return [table.get(value) for value in wanted]
+    return GroupColumn(path.name, [table.get(value) for value in wanted], key == "source")
 
 
 def _read_groups(path: Path) -> tuple[str, dict[str, str]]:

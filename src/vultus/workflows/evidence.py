@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -74,9 +73,9 @@ class Groups:
 
 def read_groups(data: FaceDataset, name: str) -> Groups:
     """A column of the dataset or a CSV (`group_column`). Raises VultusError for a mistake in it."""
-    column = Path(name).name
-    codes, names, filled = tidy(data.labels, group_column(data, name), column)
-    return Groups(codes, tuple(names), column, filled)
+    column = group_column(data, name)
+    codes, names, filled = tidy(data.labels, column.values, column.name, column.by_image)
+    return Groups(codes, names, column.name, filled)
 
 
 def gather(
