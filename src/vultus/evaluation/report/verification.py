@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vultus.evaluation import figures
+from vultus.evaluation.intervals import rule_of_thirty
 from vultus.evaluation.protocols.verification import Interval, OperatingPoint, Verification
 from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
 from vultus.evaluation.scores import ScoredPair
@@ -15,7 +16,7 @@ def verification_sections(verification: Verification, title: str = "Verification
     v = verification
     sections: list[Section] = [
         *([Text(summary(v), title=title)] if title else []),
-        Facts([*[_fact(point) for point in v.points if point.tar is not None][-3:], _eer_fact(v)]),
+        Facts([*[_fact(point) for point in firm(v)[-3:]], _eer_fact(v)]),
         Table(
             ["FAR", "threshold", "TAR", "95 % interval", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
             [_row(point) for point in v.points],
@@ -88,8 +89,7 @@ def summary(verification: Verification) -> str:
     )
     if v.mated_failures:
         text += f" In {v.mated_failures:,} comparisons no face was found; they count as not recognised."
-    known = [point for point in v.points if point.tar is not None]
-    if known:
+    if known := firm(v):
         last = known[-1]
         text += (
             f"\n\nWith a threshold of {last.threshold:.3f}, one in {1 / last.far:,.0f} comparisons of different people "
@@ -104,6 +104,12 @@ def summary(verification: Verification) -> str:
             f"different people, and there are {v.non_mated:,}."
         )
     return text
+
+
+def firm(v: Verification) -> list[OperatingPoint]:
+    """Points with 30 false matches or more, fit to be read alone; others only where there are none of these."""
+    told = [point for point in v.points if point.tar is not None]
+    return [point for point in told if point.false_matches and rule_of_thirty(point.false_matches)] or told
 
 
 def percent(rate: float, digits: int = 1) -> str:
