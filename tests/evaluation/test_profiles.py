@@ -113,11 +113,14 @@ def test_what_would_decide_it_is_counted():
     found = judge(parse_profile(MINE, "mine"), measured(95, 100)).requirements[0]
     low, high = wilson_at(0.95, 100)  # 0.888 to 0.978 around 0.95, and the goal is 0.9
     assert low < 0.9 < high
-    assert found.factor == pytest.approx(((0.95 - low) / 0.05) ** 2)  # 1.5 times
-    assert "1.5 times as many people (153 in place of 100)" in found.decides
+    # FNMR 0.05, of 100 people: 1.96^2 x 0.1 x 0.9 / 0.05^2 = 138.3 comparisons put 0.1 just outside the interval.
+    assert found.factor == pytest.approx(1.39)
+    assert "1.4 times as many people (139 in place of 100)" in found.decides
+    assert wilson_at(0.95, 139)[0] > 0.9 > wilson_at(0.95, 138)[0]
     short = judge(parse_profile(MINE, "mine"), measured(88, 100)).requirements[0]
     assert short.answer == "NOT ENOUGH EVIDENCE"
-    assert short.factor == pytest.approx(((wilson_at(0.88, 100)[1] - 0.88) / 0.02) ** 2)
+    assert short.factor == pytest.approx(8.65)  # 1.96^2 x 0.1 x 0.9 / 0.02^2 = 864.3
+    assert "(865 in place of 100)" in short.decides
     on_the_goal = judge(parse_profile(MINE, "mine"), measured(90, 100)).requirements[0]
     assert on_the_goal.factor is None
     assert "hardly decide" in on_the_goal.decides

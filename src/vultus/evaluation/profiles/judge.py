@@ -13,7 +13,7 @@ from math import ceil, sqrt
 from typing import Any, Literal, Protocol
 
 from vultus.errors import VultusError
-from vultus.evaluation.intervals import Interval
+from vultus.evaluation.intervals import Interval, Rate, identities_to_exclude
 from vultus.evaluation.profiles.profiles import Profile, Requirement
 from vultus.evaluation.protocols.verification import Verification
 
@@ -123,7 +123,19 @@ def _tar(requirement: Requirement, verification: Verification) -> Judged:
             f"there are {verification.non_mated:,}."
         )
         return _undecided(requirement, because, factor, verification)
-    return _compare(requirement, point.tar, point.tar_interval, verification)
+    judged = _compare(requirement, point.tar, point.tar_interval, verification)
+    rate = point.fnmr_at_far or point.fnmr
+    if judged.answer != "NOT ENOUGH EVIDENCE" or rate is None:
+        return judged
+    factor = _times_the_people(rate, 1 - requirement.at_least, verification.identities)
+    return _undecided(requirement, judged.because, factor, verification, point.tar, point.tar_interval)
+
+
+def _times_the_people(rate: Rate, goal: float, identities: int) -> float:
+    """How many times the people put `goal` outside the interval; where these are unknown: times the comparisons."""
+    people = identities or rate.trials
+    wanted = identities_to_exclude(rate, goal, people)
+    return float("inf") if wanted is None else wanted / people
 
 
 def _auc(requirement: Requirement, verification: Verification, interval: Interval | None) -> Judged:
@@ -189,7 +201,7 @@ def _undecided(
     factor, people = max(1.0, factor), verification.identities
     decides = f"About {_times(factor)} as many people"
     if people:
-        decides += f" ({ceil(people * factor):,} in place of {people:,})"
+        decides += f" ({ceil(people * factor - 1e-9):,} in place of {people:,})"
     decides += ", with as many images each."
     if measured is not None:
         decides += " That supposes that the measured value stays: the interval narrows with the root of their number."
