@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vultus.evaluation import figures
-from vultus.evaluation.intervals import rule_of_thirty
-from vultus.evaluation.protocols.verification import Interval, OperatingPoint, Verification
+from vultus.evaluation.intervals import Interval, Rate, rule_of_thirty, rule_of_three
+from vultus.evaluation.protocols.verification import OperatingPoint, Verification
 from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
 from vultus.evaluation.scores import ScoredPair
 
@@ -155,9 +155,24 @@ def operating_note(v: Verification) -> str:
             "Whose images these are is not known, so the intervals take comparisons for independent: they are too "
             "narrow. "
         )
+    text += _no_errors("false match", "FMR", [(p.far, p.fmr) for p in v.points])
+    text += _no_errors("false non-match", "FNMR", [(p.far, p.fnmr_at_far or p.fnmr) for p in v.points])
     return text + (
         "A row is withheld where fewer than 10 false matches are expected; with fewer than 30 (marked *) the FAR "
         "itself is known to no better than about 30 % (rule of 30, Doddington)."
+    )
+
+
+def _no_errors(what: str, name: str, rates: Sequence[tuple[float, Rate | None]]) -> str:
+    """What rows without an error leave open; the least sure of them speaks for all. Empty where there is none."""
+    spotless = [(far, rate) for far, rate in rates if rate is not None and rate.trials and rate.errors == 0]
+    if not spotless:
+        return ""
+    effective = min(rate.effective for _, rate in spotless)
+    fars = ", ".join(figures.rate_text(far) for far, _ in spotless)
+    return (
+        f"No {what} at FAR {fars}: no errors leave a true {name} of up to {percent(rule_of_three(effective), 2)} open "
+        f"(rule of three, with the {effective:,.0f} independent comparisons that these are worth). "
     )
 
 
