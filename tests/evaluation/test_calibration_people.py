@@ -7,20 +7,21 @@ import pytest
 
 from vultus.errors import CalibrationError
 from vultus.evaluation import Calibration, calibrate
-from vultus.evaluation.calibration import People, check_disjoint
+from vultus.evaluation.calibration import People
 
 NAMES = [f"person {k}" for k in range(300)]
 
 
 def test_people_of_both_are_counted_and_some_are_named():
-    check_disjoint(NAMES[:100], NAMES[100:])
+    first, last = People.of(NAMES[:100], "digest"), NAMES[100:]
+    first.refuse(last, "digest")
     with pytest.raises(
         CalibrationError,
         match=r"12 of the 200 identities of the test were also in the calibration \(e\.g\. person 100, person 101, ",
     ):
-        check_disjoint(NAMES[:112], NAMES[100:])
+        People.of(NAMES[:112], "digest").refuse(last, "digest")
     with pytest.raises(CalibrationError, match=r"1 of the 2 identities of the test was .* \(person 7\)"):
-        check_disjoint(NAMES[:10], ["person 7", "somebody else"])
+        first.refuse(["person 7", "somebody else"], "digest")
 
 
 def test_a_calibration_knows_its_people_without_their_names():

@@ -3,7 +3,7 @@
 from vultus.evaluation.calibration.cllr import cllr, min_cllr
 from vultus.evaluation.calibration.likelihood import Likelihood
 from vultus.evaluation.calibration.measure import calibrate, calibrate_scores
-from vultus.evaluation.calibration.people import People, check_disjoint
+from vultus.evaluation.calibration.people import People
 from vultus.evaluation.calibration.record import Calibration
 from vultus.evaluation.calibration.reliability import Reliability
 from vultus.evaluation.calibration.thresholds import CalibrationPoint, Threshold, calibration_grid
@@ -18,7 +18,6 @@ __all__ = [
     "calibrate",
     "calibrate_scores",
     "calibration_grid",
-    "check_disjoint",
     "cllr",
     "min_cllr",
 ]

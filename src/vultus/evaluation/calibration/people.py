@@ -14,13 +14,6 @@ WIDTH = 6
 NAMED = 3
 
 
-def check_disjoint(calibration_identities: Iterable[str], test_identities: Iterable[str]) -> None:
-    """CalibrationError, with their number and some names, where people of the test were in the calibration too."""
-    known = set(calibration_identities)
-    test = set(test_identities)
-    _refuse(sorted(test & known), len(test))
-
-
 @dataclass(frozen=True)
 class People:
     """Hashed names of a calibration's identities. Names of another dataset mean other people and never agree.
@@ -46,7 +39,13 @@ class People:
     def refuse(self, names: Iterable[str], dataset: str) -> None:
         """CalibrationError, with their number and some names, where any of `names` is in here."""
         names = set(names)
-        _refuse(self.among(names, dataset), len(names))
+        if both := self.among(names, dataset):
+            named = ", ".join(both[:NAMED])
+            raise CalibrationError(
+                f"{len(both):,} of the {len(names):,} identities of the test {'was' if len(both) == 1 else 'were'} "
+                f"also in the calibration ({'e.g. ' if len(both) > NAMED else ''}{named}): a threshold cannot be "
+                "judged on the people that it was set on; test on a split kept apart"
+            )
 
     def to_dict(self) -> dict[str, str]:
         return {"dataset": self.dataset, "hashes": "".join(sorted(self.hashes))}
@@ -55,16 +54,6 @@ class People:
     def from_dict(cls, plain: dict[str, str]) -> People:
         text, width = plain["hashes"], len(_hash("", ""))
         return cls(plain["dataset"], frozenset(text[at : at + width] for at in range(0, len(text), width)))
-
-
-def _refuse(both: list[str], total: int) -> None:
-    if both:
-        named = ", ".join(both[:NAMED])
-        raise CalibrationError(
-            f"{len(both):,} of the {total:,} identities of the test {'was' if len(both) == 1 else 'were'} also in the "
-            f"calibration ({'e.g. ' if len(both) > NAMED else ''}{named}): a threshold cannot be judged on the people "
-            "that it was set on; test on a split kept apart"
-        )
 
 
 def _hash(name: str, dataset: str) -> str:
