@@ -9,8 +9,9 @@ from vultus.evaluation.protocols.cross import verify_cross
 from vultus.evaluation.protocols.fpir_growth import fpir_growth
 from vultus.evaluation.protocols.identification import identify
 from vultus.evaluation.protocols.kfold import KFold, kfold_accuracy
+from vultus.evaluation.protocols.official_lists import parse_pairs
 from vultus.evaluation.protocols.open_set import open_set
-from vultus.evaluation.protocols.pair_lists import Pairs, parse_lfw_pairs, parse_pairs, parse_pairs_csv
+from vultus.evaluation.protocols.pair_lists import Pairs, parse_lfw_pairs, parse_pairs_csv
 from vultus.evaluation.protocols.verification import (
     FARS,
     OperatingPoint,

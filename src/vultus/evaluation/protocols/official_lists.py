@@ -8,7 +8,24 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.evaluation.protocols.pair_lists import Pairs, read_list, show
+from vultus.evaluation.protocols.pair_lists import Pairs, parse_lfw_pairs, parse_pairs_csv, read_list, show
+
+
+def parse_pairs(path: str | Path, folds: int = 10) -> Pairs:
+    """Read a published list of pairs, told by what is there.
+
+    * a CSV (suffix `.csv`), whose pairs without a fold are dealt into `folds` (`parse_pairs_csv`);
+    * a folder `Split/FF` or `Split/FP` of CFP's Protocol (`parse_cfp`);
+    * "image label" lines, two a pair, as CALFW and CPLFW have them (`parse_two_lines`);
+    * otherwise LFW's format (`parse_lfw_pairs`).
+    """
+    path = Path(path)
+    if path.is_dir():
+        return parse_cfp(path)
+    if path.suffix.lower() == ".csv":
+        return parse_pairs_csv(path, folds)
+    text = read_list(path)
+    return parse_two_lines(path, folds) if is_two_lines(text) else parse_lfw_pairs(path)
 
 
 def parse_cfp(folder: str | Path) -> Pairs:

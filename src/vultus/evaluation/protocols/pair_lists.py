@@ -38,25 +38,6 @@ class Pairs:
         return np.unique(np.array(self.names), return_inverse=True)[1].reshape(-1, 2).astype(np.int64)
 
 
-def parse_pairs(path: str | Path, folds: int = 10) -> Pairs:
-    """Read a published list of pairs, told by what is there.
-
-    * a CSV (suffix `.csv`), whose pairs without a fold are dealt into `folds` (`parse_pairs_csv`);
-    * a folder `Split/FF` or `Split/FP` of CFP's Protocol (`official_lists.parse_cfp`);
-    * "image label" lines, two a pair, as CALFW and CPLFW have them (`official_lists.parse_two_lines`);
-    * otherwise LFW's format (`parse_lfw_pairs`).
-    """
-    from vultus.evaluation.protocols.official_lists import is_two_lines, parse_cfp, parse_two_lines
-
-    path = Path(path)
-    if path.is_dir():
-        return parse_cfp(path)
-    if path.suffix.lower() == ".csv":
-        return parse_pairs_csv(path, folds)
-    text = read_list(path)
-    return parse_two_lines(path, folds) if is_two_lines(text) else parse_lfw_pairs(path)
-
-
 def parse_lfw_pairs(path: str | Path) -> Pairs:
     """Read LFW's `pairs.txt`: a header "folds<TAB>n", then for each fold n mated and n non-mated lines.
 
