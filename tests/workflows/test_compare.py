@@ -136,12 +136,17 @@ def test_ctrl_c_keeps_what_is_done(recipe: Callable[..., Path], procedural: Path
     long = {"epochs": 100_000, "evaluate_every": 1_000_000}
     recipes = [recipe("long_plain", "softmax", training=long), recipe("long_margin", "cosface", training=long)]
     words = ["-m", "vultus.cli", "compare", *map(str, recipes), "--data", str(procedural), "--out", str(tmp_path / "o")]
-    process = subprocess.Popen([sys.executable, *words, "--seeds", "1"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, *words, "--seeds", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits "ignored"
+    )
     while not any(len(path.read_text().splitlines()) > 2 for path in tmp_path.glob("o/runs/*/run/metrics.csv")):
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "the same command goes on from here" in said
     (folder,) = tmp_path.glob("o/runs/*")
     outcome = Outcome.read(folder)
