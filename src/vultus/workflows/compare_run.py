@@ -214,6 +214,7 @@ def _status(name: str) -> int:
 
 def end_with_parent() -> None:
     """A comparison that was killed must not leave a run behind that the next one would write into as well."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, as do its children
     parent = os.getppid()
 
     def watch() -> None:
@@ -225,7 +226,5 @@ def end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # a shell's background job ignores it, and its children would too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     sys.exit(main(Path(sys.argv[1])))
