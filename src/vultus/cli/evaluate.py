@@ -49,3 +49,5 @@ def evaluate(
             command=shlex.join(["vultus", *sys.argv[1:]]),
         )
     )
+    if out is not None and (pairs is not None or templates is not None or dataset.suffix == ".bin"):
+        typer.echo(f"report: {out / 'report.html'}")
