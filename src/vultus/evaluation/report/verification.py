@@ -179,8 +179,8 @@ def _no_errors(what: str, name: str, rates: Sequence[tuple[float, Rate | None]])
 def _row(point: OperatingPoint) -> list[Cell]:
     far = figures.rate_text(point.far)
     if point.tar is None or point.false_matches is None:
-        people = f", about {point.needs_identities:,} people" if point.needs_identities else ""
-        return [far, None, "withheld", f"needs {point.needs:,} pairs{people}", None, None, None]
+        people = f"about {point.needs_identities:,} people" if point.needs_identities else None
+        return [far, None, "withheld", f"needs {point.needs:,} pairs", people, None, None]
     return [
         far,
         f"{point.threshold:.4f}",
