@@ -170,8 +170,8 @@ def test_an_interrupted_run_goes_on(recipe: Callable[..., Path], procedural: Pat
     assert main(run.folder) == 0
     outcome = Outcome.read(run.folder)
     assert outcome.state == "finished" and len(outcome.lives) == 2
-    assert sum(life.images for life in outcome.lives) == 100 * 120
-    assert main(run.folder) == 0 and Outcome.read(run.folder).lives[2].images == 0  # finished before it could say so
+    assert sum(life.images for life in outcome.lives) == outcome.images == 100 * 120
+    assert main(run.folder) == 0 and Outcome.read(run.folder).lives[2].images == 0  # killed before it could say so
 
 
 def test_a_run_ends_with_the_comparison_that_started_it(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class Trained:
 
     @property
     def images(self) -> int:
+        """Crops whose time is known: not those of a life that was killed."""
         return sum(life.images for life in self.outcome.lives)
 
     @property
@@ -82,6 +83,11 @@ class Entry:
     @property
     def images_per_cpu_second(self) -> float | None:
         return _speed(sum(run.images for run in self.finished), sum(run.cpu_seconds for run in self.finished))
+
+    @property
+    def crops(self) -> int:
+        """That a run sees, mean of the seeds."""
+        return sum(run.outcome.images for run in self.finished) // max(1, len(self.finished))
 
     @property
     def peak_bytes(self) -> int:
@@ -151,7 +157,6 @@ def _entry_dict(entry: Entry) -> dict[str, Any]:
             {
                 "seed": run.seed,
                 **asdict(run.outcome),
-                "images": run.images,
                 "tar": {f"{far:g}": tar for far, tar in run.tars.items()},
             }
             for run in entry.runs
@@ -180,7 +185,7 @@ def measure(
             try:
                 scores = all_pairs(embeddings[planned.folder], labels, hardest=0)
             except VultusError as error:
-                trained = replace(trained, outcome=Outcome("failed", f"test: {error}", outcome.lives))
+                trained = replace(trained, outcome=replace(outcome, state="failed", reason=f"test: {error}"))
             else:
                 last = scores
                 bootstrap = bootstrap or _bootstrap(scores, replicates, plan.test.title)

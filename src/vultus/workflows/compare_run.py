@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,6 +53,8 @@ class Outcome:
     reason: str = ""
     """Why it failed."""
     lives: tuple[Life, ...] = ()
+    images: int = 0
+    """Crops that the run's steps saw, those of lives that were killed among them."""
 
     @property
     def over(self) -> bool:
@@ -65,7 +67,8 @@ class Outcome:
         if not path.is_file():
             return cls("open")
         fields = json.loads(path.read_text())
-        return cls(fields["state"], fields["reason"], tuple(Life(**life) for life in fields["lives"]))
+        lives = tuple(Life(**life) for life in fields["lives"])
+        return cls(fields["state"], fields["reason"], lives, fields["images"])
 
     def write(self, folder: Path) -> None:
         save_atomically((json.dumps(asdict(self), indent=1) + "\n").encode(), folder / "outcome.json")
@@ -96,7 +99,7 @@ def train_apart(recipe: Recipe, folder: Path) -> Outcome:
         raise KeyboardInterrupt
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}, see the lines above"
-        outcome = Outcome("failed", f"the process {how}", outcome.lives)
+        outcome = replace(outcome, state="failed", reason=f"the process {how}")
         outcome.write(folder)
     return outcome
 
@@ -145,9 +148,9 @@ def main(folder: Path) -> int:
         state = "interrupted"
     finally:
         seconds, cpu = time.monotonic() - seconds, _cpu() - cpu
-    images = _images(run, first, _step(run)) if (run / "run.json").is_file() else 0
-    life = Life(images, round(seconds, 3), round(cpu, 3), peak(), before)
-    Outcome(state, reason, (*earlier.lives, life)).write(folder)
+    last = _step(run)
+    life = Life(_images(run, first, last), round(seconds, 3), round(cpu, 3), peak(), before)
+    Outcome(state, reason, (*earlier.lives, life), _images(run, 0, last)).write(folder)
     return 130 if state == "interrupted" else 0
 
 
@@ -167,6 +170,8 @@ def _steps(run: Path) -> float:
 
 def _images(run: Path, first: int, last: int) -> int:
     """Crops that the steps `first` to `last` saw."""
+    if first == last:
+        return 0
     from vultus.data import FaceDataset, IdentityBatches
     from vultus.training import open_run
     from vultus.training.setup import make_batches
