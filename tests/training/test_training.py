@@ -40,6 +40,12 @@ def losses(run: Path) -> list[tuple[int, float]]:
         return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file) if row["loss"]]
 
 
+def test_a_run_reads_back_the_recipe_that_it_was_given(procedural: Path, tmp_path: Path) -> None:
+    given = recipe(procedural, tmp_path / "r", optimizer={"clip_norm": None}, training={"epochs": 1})
+    run = train(given, quiet=True)
+    assert open_run(run.path).recipe == given and given.optimizer.clip_norm is None
+
+
 def test_a_run_leaves_everything_behind(procedural: Path, tmp_path: Path) -> None:
     run = train(recipe(procedural, tmp_path / "r"), quiet=True)
     names = {p.name for p in run.path.iterdir()}

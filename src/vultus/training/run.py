@@ -62,7 +62,7 @@ class Run:
             **facts,
             "python": platform.python_version(),
         }
-        (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
+        (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(), sort_keys=False))
         save_atomically((json.dumps(seen.to_dict()) + "\n").encode(), path / "seen.json")
         run = cls(path, recipe, facts)
         run.record()
