@@ -27,8 +27,11 @@ def photographs_without_face(data: FaceDataset) -> np.ndarray:
 
 
 def never_found(data: FaceDataset) -> tuple[int, int]:
-    """(people, photographs) of whom no photograph showed a face: they are in no view, and in no figure."""
-    there = set(FaceDataset.open(data.root).identities)
+    """(people, photographs) of whom no photograph showed a face: they are in no view, and in no figure.
+
+    `data` holds everybody of the dataset; in a split, people of other splits would pass for such.
+    """
+    there = set(data.identities)
     gone = [count for name, count in _without_face(data).items() if name and name not in there]
     return len(gone), sum(gone)
 

@@ -6,14 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vultus.data import FaceDataset
 from vultus.data.failures import lost_comparisons
 from vultus.errors import VultusError
-from vultus.evaluation import FARS, Verification, calibrate, verify
+from vultus.evaluation import FARS, Verification, verify
 from vultus.evaluation.auc import auc_interval
-from vultus.evaluation.calibration import People
+from vultus.evaluation.calibration import People, calibrate_scores
 from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.files import save_atomically
@@ -117,7 +115,7 @@ def evaluate(
     scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
     verification = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
     if calibration is not None:
-        _write_calibration(Path(calibration), embedder, data, embeddings, source, max_per_identity)
+        _write_calibration(Path(calibration), embedder, data, scores, source, max_per_identity)
     evidence = None
     if out is not None or (wanted is not None and wanted.searches):
         searches = wanted.searches if wanted else ()
@@ -168,18 +166,17 @@ def _judge(profile: Profile, scores: PairScores, verification: Verification, evi
 
 
 def _write_calibration(
-    path: Path, embedder: Embedder, data: FaceDataset, embeddings: np.ndarray, source: str | None, capped: int | None
+    path: Path, embedder: Embedder, data: FaceDataset, scores: PairScores, source: str | None, capped: int | None
 ) -> None:
     assert embedder.contract_id is not None
-    found = calibrate(
-        embeddings,
-        data.labels,
+    found = calibrate_scores(
+        scores,
         source=source or describe(data),
         contract_id=embedder.contract_id,
         split=data.name or "all",
         data_digest=data.digest,
+        images=len(data),
         max_per_identity=capped,
-        mated_failures=lost_comparisons(data),
         people=People.of(data.identities, data.people),
     )
     save_atomically((found.to_json() + "\n").encode(), path)
