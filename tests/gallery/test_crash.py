@@ -20,7 +20,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from vultus.gallery import Store
-from vultus.gallery.store import Sample
+from vultus.gallery.old_store import Sample
 
 def work(round_):
     print(f"pid {os.getpid()}", flush=True)

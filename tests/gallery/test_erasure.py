@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vultus.gallery import Gallery, Store
-from vultus.gallery.store import Sample
+from vultus.gallery.old_store import Sample
 
 
 def traces(folder: Path, rows: np.ndarray) -> list[str]:

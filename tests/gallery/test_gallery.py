@@ -187,7 +187,7 @@ def test_a_search_sees_what_another_process_just_enrolled(people, recognizer, pi
     np.save(people.path.with_name("row.npy"), row)
     script = (
         "import sys, numpy as np; from pathlib import Path; from vultus.gallery import Store;"
-        "from vultus.gallery.store import Sample;"
+        "from vultus.gallery.old_store import Sample;"
         "Store.open(Path(sys.argv[1])).add('dora', [Sample(np.load(sys.argv[2])[0])])"
     )
     subprocess.run([sys.executable, "-c", script, people.path, people.path.with_name("row.npy")], check=True)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from vultus.errors import ContractError
 from vultus.gallery import Index, Store
-from vultus.gallery import index as index_module
-from vultus.gallery.store import Delta, Sample
+from vultus.gallery import old_index as index_module
+from vultus.gallery.old_store import Delta, Sample
 
 
 def brute_force(people: dict[str, np.ndarray], probe: np.ndarray, k: int) -> list[tuple[str, float]]:

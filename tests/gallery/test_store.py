@@ -14,7 +14,7 @@ import pytest
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery import Store, StoreInfo
-from vultus.gallery.store import Sample
+from vultus.gallery.old_store import Sample
 
 
 def samples(rows, digest: str | None = None):
@@ -209,7 +209,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from vultus.gallery import Store, StoreInfo
-from vultus.gallery.store import Sample
+from vultus.gallery.old_store import Sample
 path, who = Path(sys.argv[1]), sys.argv[2]
 store = Store.create(path, StoreInfo("people", "pixels", "vultus1-test", 32))
 rows = np.random.default_rng(int(who)).normal(size=(40, 32)).astype(np.float32)

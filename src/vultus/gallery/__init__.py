@@ -3,8 +3,8 @@
 from vultus.gallery.decision import FMR, FPIR, Candidate, Decision, Kind, Verified, explain
 from vultus.gallery.draw import draw_decisions
 from vultus.gallery.gallery import Enrolled, Gallery, Identified, Skipped
-from vultus.gallery.index import Index, Snapshot
-from vultus.gallery.store import PersonInfo, Store, StoreInfo
+from vultus.gallery.old_index import Index, Snapshot
+from vultus.gallery.old_store import PersonInfo, Store, StoreInfo
 
 __all__ = [
     "FMR",

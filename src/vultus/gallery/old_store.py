@@ -12,9 +12,9 @@ import numpy as np
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
 from vultus.errors import ContractError, VultusError
-from vultus.gallery import schema, sqlite
+from vultus.gallery import old_schema as schema, old_sqlite as sqlite
 from vultus.gallery.names import clean_name, unknown_name
-from vultus.gallery.schema import changes, gallery, persons, templates
+from vultus.gallery.old_schema import changes, gallery, persons, templates
 
 UNIT_TOLERANCE = 1e-3
 """How far the length of an embedding may be from 1; float32 rounding stays below 1e-6."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vultus.gallery.decision import Candidate
-from vultus.gallery.store import Delta, Store, check_embeddings
+from vultus.gallery.old_store import Delta, Store, check_embeddings
 
 SCORES_AT_ONCE = 1 << 24
 """Bound on probes x templates scored together: 64 MB of float32."""
