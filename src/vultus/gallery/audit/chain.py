@@ -1,0 +1,141 @@
+"""A log that cannot be changed unseen: every entry is authenticated together with the one before it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vultus.gallery.protection.canonical import plain, spell
+from vultus.gallery.protection.derive import check_key
+from vultus.gallery.protection.errors import ProtectionError
+
+GENESIS = "0" * 64
+"""What the first entry follows."""
+MOST_FINDINGS = 1000
+"""So many are told one by one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened."""
+
+    seq: int
+    """1, 2, 3 … without a gap."""
+    at: str
+    """UTC, ISO 8601."""
+    kind: str
+    actor: str
+    collection: str | None
+    subject: str | None
+    """Pseudonym of the person it is about, which dies with their key."""
+    details: dict[str, Any]
+    """What JSON can hold, as it comes back from JSON."""
+    previous: str
+    """64 hex digits: `mac` of the entry before, or `GENESIS`."""
+    mac: str
+    """64 hex digits: HMAC-SHA256 of everything above."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with the log."""
+
+    seq: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"entry {self.seq}: {self.problem}"
+
+
+def seal(
+    key: bytes,
+    seq: int,
+    at: str,
+    kind: str,
+    actor: str,
+    collection: str | None,
+    subject: str | None,
+    details: dict[str, Any],
+    previous: str,
+) -> Entry:
+    """The entry with its mac. `key`: 32 bytes; `previous`: mac of entry `seq` - 1, or `GENESIS` for the first.
+
+    `ValueError` for NaN and infinities in the details, `TypeError` for what JSON cannot hold.
+    """
+    check_key(key, "an audit key")
+    details = plain(details)
+    return Entry(
+        seq, at, kind, actor, collection, subject, details, previous,
+        _mac(key, seq, at, kind, actor, collection, subject, details, previous),
+    )  # fmt: skip
+
+
+def anchor(head_seq: int, head_mac: str) -> str:
+    """A short text to keep outside the database: whoever rolls the log back behind it is found."""
+    return f"{head_seq}:{head_mac}"
+
+
+def verify(
+    key: bytes, entries: Iterable[Entry], head_seq: int, head_mac: str, anchors: Sequence[str] = ()
+) -> list[Finding]:
+    """Everything that is wrong with a log; empty if it is whole. Holds one entry at a time.
+
+    `entries` by ascending seq, as read from the database; `head_seq` and `head_mac` what the database says the last one
+    is (0 and `GENESIS` of an empty log). A database that was rolled back as a whole, head and all, fits itself: only
+    `anchors` from later than the state it was rolled back to tell. `ProtectionError` for an anchor that is none.
+    """
+    check_key(key, "an audit key")
+    wanted = dict(_parse(text) for text in anchors)
+    found: list[Finding] = []
+    more = 0
+
+    def report(seq: int, problem: str) -> None:
+        nonlocal more
+        if len(found) < MOST_FINDINGS:
+            found.append(Finding(seq, problem))
+        else:
+            more += 1
+
+    last, fits, mac = 0, (GENESIS,), GENESIS
+    for entry in entries:
+        true_mac = _mac(
+            key, entry.seq, entry.at, entry.kind, entry.actor, entry.collection, entry.subject, entry.details,
+            entry.previous,
+        )  # fmt: skip
+        changed = not hmac.compare_digest(true_mac, entry.mac)
+        if changed:
+            report(entry.seq, "changed or forged: its content does not fit its mac")
+        if entry.seq <= last:
+            report(entry.seq, f"out of order: it comes after entry {last}")
+        elif entry.seq > last + 1:
+            gap = f"entry {last + 1}" if entry.seq == last + 2 else f"entries {last + 1} to {entry.seq - 1}"
+            report(last + 1, f"missing: {gap}, before entry {entry.seq}")
+        elif entry.previous not in fits and not changed:
+            report(entry.seq, f"does not follow entry {last}: one of the two was replaced")
+        if entry.seq in wanted and wanted.pop(entry.seq) != entry.mac:
+            report(entry.seq, "not the entry that the anchor recorded: the log was rewritten")
+        last, fits, mac = entry.seq, (entry.mac, true_mac), entry.mac
+    if last < head_seq:
+        report(last + 1, f"missing: the log ends with entry {last}, its head is entry {head_seq}")
+    elif last > head_seq:
+        report(last, f"added: the log goes on to entry {last}, its head is entry {head_seq}")
+    elif mac != head_mac:
+        report(last, "the head of the log names another last entry")
+    for seq, _ in sorted(wanted.items()):
+        report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back")
+    if more:
+        found.append(Finding(last, f"and {more} more findings"))
+    return found
+
+
+def _mac(key: bytes, *fields: Any) -> str:
+    return hmac.digest(key, b"vultus audit entry 1\n" + spell(fields), "sha256").hex()
+
+
+def _parse(text: str) -> tuple[int, str]:
+    seq, colon, mac = text.strip().partition(":")
+    if not (colon and seq.isascii() and seq.isdigit() and len(mac) == 64):
+        raise ProtectionError(f"{text!r} is no anchor; give NUMBER:MAC as it was printed")
+    return int(seq), mac.lower()

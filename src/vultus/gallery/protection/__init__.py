@@ -1,0 +1,25 @@
+"""Keys, sealed texts and files, rotation of embeddings, erasure receipts: small objects, no database."""
+
+from vultus.gallery.protection.envelope import DataKey
+from vultus.gallery.protection.errors import ProtectionError
+from vultus.gallery.protection.keys import KeyEncryptionKey, default_key_path, encode_key, load_key, make_default_key
+from vultus.gallery.protection.receipts import Receipt, SigningKey
+from vultus.gallery.protection.rotation import Rotation
+from vultus.gallery.protection.sealed_file import SealedFileError, read_header, read_sealed, write_sealed
+
+__all__ = [
+    "DataKey",
+    "KeyEncryptionKey",
+    "ProtectionError",
+    "Receipt",
+    "Rotation",
+    "SealedFileError",
+    "SigningKey",
+    "default_key_path",
+    "encode_key",
+    "load_key",
+    "make_default_key",
+    "read_header",
+    "read_sealed",
+    "write_sealed",
+]

@@ -1,0 +1,215 @@
+"""Arrays in one encrypted file: index snapshots and backups."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from vultus.gallery.protection.canonical import canonical
+from vultus.gallery.protection.derive import check_key, derive
+from vultus.gallery.protection.errors import ProtectionError
+
+MAGIC = b"vultus sealed 1\n"
+CHUNK = 4 << 20
+"""Bytes of an array that are sealed together."""
+MOST_HEADER = 16 << 20
+"""Bytes; a longer header is no header."""
+TAG = 16
+SALT = 32
+PREFIX = 7
+THREADS = 2
+
+
+class SealedFileError(ProtectionError):
+    """A sealed file that is missing, changed, cut, or of another key."""
+
+
+def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
+    """Write arrays encrypted, whole or not at all, readable by the owner only (mode 0600).
+
+    `key`: 32 bytes. `header`: what JSON can hold; it is authenticated but not encrypted, and anybody can read it beside
+    the arrays' shapes and dtypes. What tells this file from others of the same key (collection, position) belongs in
+    the header, and whoever reads the file compares it: a file put in another's place opens.
+
+    Layout: magic; the header's length (4 bytes) and JSON; a salt (32) and a nonce prefix (7); then each array in chunks
+    of 4 MiB of AES-256-GCM, each followed by its tag (16). The file has a key of its own: HKDF-SHA256 of `key`
+    with the salt and the digest of the header. Nonces are the prefix, the chunk's number (4) and whether it is the last (1):
+    STREAM, Hoang, Reyhanitabar, Rogaway and Vizar (2015). `SealedFileError` if it cannot be written, for example
+    because the disk is full; the file that was there before stays.
+    """
+    check_key(key, "the key of a sealed file")
+    whole = [np.ascontiguousarray(array) if array.ndim else array.reshape(()) for array in arrays]
+    for array in whole:
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"arrays of {array.dtype} cannot be sealed: numbers only")
+    described = {
+        "header": header,
+        "arrays": [[array.dtype.str, list(array.shape)] for array in whole],
+        "chunk": CHUNK,
+    }
+    text = canonical(described)
+    if len(text) > MOST_HEADER:
+        raise ValueError(f"a header of {len(text)} bytes; at most {MOST_HEADER}")
+    start = MAGIC + struct.pack("<I", len(text)) + text + os.urandom(SALT) + os.urandom(PREFIX)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")  # mode 0600
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                _write_all(file, start)
+                _write_chunks(file, _Chunks(key, start), whole)
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise SealedFileError(f"cannot write {path}: {error.strerror}; make room or choose another path") from None
+
+
+def read_sealed(path: Path, key: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Header and arrays of a sealed file. `SealedFileError` if a bit of it was changed, or the key is another."""
+    check_key(key, "the key of a sealed file")
+    with _opened(path) as file:
+        described, start = _read_start(file, path)
+        specs, size = described["arrays"], os.fstat(file.fileno()).st_size
+        places = _places([dtype.itemsize * math.prod(shape) for dtype, shape in specs], described["chunk"])
+        if size != len(start) + sum(length + TAG for _, _, length in places):  # before anything is allocated
+            raise SealedFileError(f"{path} is cut or too long; make it anew or restore it from a backup")
+        arrays = [np.empty(shape, dtype) for dtype, shape in specs]
+        views = [_bytes(array) for array in arrays]
+        chunks = _Chunks(key, start)
+
+        def work(first: int) -> bool:
+            """Every THREADS-th chunk: read into a buffer that stays in the cache, and decrypted into its place."""
+            buffer = bytearray(min(described["chunk"], size) + TAG)
+            for number in range(first, len(places), THREADS):
+                array, offset, length = places[number]
+                room = memoryview(buffer)[: length + TAG]
+                if os.preadv(file.fileno(), [room], at[number]) != len(room):
+                    return False
+                into = views[array][offset : offset + length] if length else bytearray()
+                try:
+                    chunks.cipher.decrypt_into(chunks.nonce(number, len(places)), room, chunks.digest, into)
+                except InvalidTag:
+                    return False
+            return True
+
+        at = [len(start)]
+        for _, _, length in places:
+            at.append(at[-1] + length + TAG)
+        with ThreadPoolExecutor(THREADS) as pool:
+            if not all(list(pool.map(work, range(THREADS)))):
+                raise SealedFileError(f"{path} was changed, or another key sealed it; make it anew or restore a backup")
+    return described["header"], arrays
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header alone, without a key and NOT authenticated: to say what a file claims to be, never to rely on."""
+    with _opened(path) as file:
+        return _read_start(file, path)[0]["header"]
+
+
+class _Chunks:
+    """Cipher and nonces of one file."""
+
+    def __init__(self, key: bytes, start: bytes) -> None:
+        self.digest = hashlib.sha256(start).digest()
+        salt = start[-SALT - PREFIX : -PREFIX]
+        self.prefix = start[-PREFIX:]
+        self.cipher = AESGCM(derive(key, b"vultus sealed file\n" + self.digest, salt=salt))
+
+    def nonce(self, number: int, count: int) -> bytes:
+        return self.prefix + struct.pack(">I?", number, number == count - 1)
+
+
+def _places(sizes: Sequence[int], chunk: int) -> list[tuple[int, int, int]]:
+    """(array, offset, length in bytes) of every chunk. At least one, if need be empty: then it proves the header."""
+    places = [
+        (array, offset, min(chunk, size - offset))
+        for array, size in enumerate(sizes)
+        for offset in range(0, size, chunk)
+    ]
+    if len(places) >= 1 << 32:
+        raise SealedFileError("more chunks than a sealed file can have")
+    return places or [(0, 0, 0)]
+
+
+def _write_chunks(file: Any, chunks: _Chunks, arrays: Sequence[np.ndarray]) -> None:
+    views = [_bytes(array) for array in arrays]
+    places = _places([len(view) for view in views], CHUNK)
+    buffer = memoryview(bytearray(CHUNK + TAG))
+    for number, (array, offset, length) in enumerate(places):
+        plain = views[array][offset : offset + length] if length else b""
+        room = buffer[: length + TAG]
+        chunks.cipher.encrypt_into(chunks.nonce(number, len(places)), plain, chunks.digest, room)
+        _write_all(file, room)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """The memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _write_all(file: Any, content: bytes | memoryview) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise SealedFileError(f"cannot read {path}: {error.strerror}; name a sealed file") from None
+
+
+def _read_start(file: BinaryIO, path: Path) -> tuple[dict[str, Any], bytes]:
+    """The parsed header and everything up to the first chunk."""
+    broken = SealedFileError(f"{path} is no sealed file, or its start is damaged; make it anew or restore a backup")
+    start = file.read(len(MAGIC) + 4)
+    if len(start) < len(MAGIC) + 4 or not start.startswith(MAGIC):
+        raise broken
+    length = struct.unpack("<I", start[-4:])[0]
+    if length > MOST_HEADER:
+        raise broken
+    rest = file.read(length + SALT + PREFIX)
+    if len(rest) < length + SALT + PREFIX:
+        raise broken
+    try:
+        described = json.loads(rest[:length])
+        specs = [(_dtype(name), tuple(_size(n) for n in shape)) for name, shape in described["arrays"]]
+        if not isinstance(described["header"], dict) or not 0 < _size(described["chunk"]) <= 1 << 30:
+            raise broken
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise broken from None
+    return {**described, "arrays": specs}, start + rest
+
+
+def _dtype(name: str) -> np.dtype:
+    dtype = np.dtype(name)
+    if dtype.kind not in "biuf":
+        raise ValueError(name)
+    return dtype
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value
