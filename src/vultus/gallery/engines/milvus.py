@@ -84,9 +84,13 @@ class MilvusEngine:
     @property
     def position(self) -> int | None:
         """How far in the change sequence the collection has got; None before anything. Kept in Milvus."""
+        client, name = self._client, self.collection
         with self._errors():
-            if not self._client.has_collection(self.collection, timeout=self.timeout):
+            if not client.has_collection(name, timeout=self.timeout):
                 return None
+            if not client.has_partition(name, MARK, timeout=self.timeout):
+                return None  # whoever was making it is not done, or was killed
+            self._load()
             row = self._query(partition=MARK, filter=f"template_id == {MARK_ID}", output_fields=["person_id"])
         return int(row[0]["person_id"]) if row else None
 
@@ -190,7 +194,12 @@ class MilvusEngine:
             raise ContractError(f"the Milvus collection {name} has a {made} index, not {self.index}; drop it")
         if not client.has_partition(name, MARK, timeout=self.timeout):
             client.create_partition(name, MARK, timeout=self.timeout)
-        client.load_collection(name, timeout=self.timeout)
+        self._load()
+
+    def _load(self) -> None:
+        """Into the memory of the query nodes, which a server that starts again does by itself."""
+        if "NotLoad" in str(self._client.get_load_state(self.collection, timeout=self.timeout)["state"]):
+            self._client.load_collection(self.collection, timeout=self.timeout)
 
     def _query(self, *, partition: str, **about: object) -> Sequence[dict]:
         return self._client.query(
