@@ -77,17 +77,35 @@ def anchor(head_seq: int, head_mac: str) -> str:
     return f"{head_seq}:{head_mac}"
 
 
+def seal_head(key: bytes, head_seq: int, head_mac: str) -> str:
+    """64 hex digits that prove the end of the log. To be stored with the head, and checked before it is added to.
+
+    Every entry's mac is in the log, so without this whoever may write to the database can cut its end off and name an
+    earlier entry the head. With it they need the seal that the head had at that time.
+    """
+    check_key(key, "an audit key")
+    return hmac.digest(key, b"vultus audit head 1\n" + spell([head_seq, head_mac]), "sha256").hex()
+
+
 def verify(
-    key: bytes, entries: Iterable[Entry], head_seq: int, head_mac: str, anchors: Sequence[str] = ()
+    key: bytes,
+    entries: Iterable[Entry],
+    head_seq: int,
+    head_mac: str,
+    anchors: Sequence[str] = (),
+    head_seal: str | None = None,
 ) -> list[Finding]:
     """Everything that is wrong with a log; empty if it is whole. Holds one entry at a time.
 
     `entries` by ascending seq, as read from the database; `head_seq` and `head_mac` what the database says the last one
-    is (0 and `GENESIS` of an empty log). A database that was rolled back as a whole, head and all, fits itself: only
-    `anchors` from later than the state it was rolled back to tell. `ProtectionError` for an anchor that is none.
+    is (0 and `GENESIS` of an empty log); `head_seal` what `seal_head` made of them, if it is kept. A database that was
+    rolled back as a whole, head and all, fits itself: only `anchors` from later than the state it was rolled back to
+    tell. `ProtectionError` for an anchor that is none.
     """
     check_key(key, "an audit key")
-    wanted = dict(_parse(text) for text in anchors)
+    wanted: dict[int, set[str]] = {}
+    for seq, mac in map(_parse, anchors):
+        wanted.setdefault(seq, set()).add(mac)
     found: list[Finding] = []
     more = 0
 
@@ -99,12 +117,11 @@ def verify(
             more += 1
 
     last, fits, mac = 0, (GENESIS,), GENESIS
+    if wanted.pop(0, {GENESIS}) != {GENESIS}:
+        report(0, "an anchor of the empty log that is none")
     for entry in entries:
-        true_mac = _mac(
-            key, entry.seq, entry.at, entry.kind, entry.actor, entry.collection, entry.subject, entry.details,
-            entry.previous,
-        )  # fmt: skip
-        changed = not hmac.compare_digest(true_mac, entry.mac)
+        true_mac = _mac_of(key, entry)
+        changed = true_mac != entry.mac
         if changed:
             report(entry.seq, "changed or forged: its content does not fit its mac")
         if entry.seq <= last:
@@ -114,7 +131,7 @@ def verify(
             report(last + 1, f"missing: {gap}, before entry {entry.seq}")
         elif entry.previous not in fits and not changed:
             report(entry.seq, f"does not follow entry {last}: one of the two was replaced")
-        if entry.seq in wanted and wanted.pop(entry.seq) != entry.mac:
+        if entry.seq in wanted and wanted.pop(entry.seq) != {entry.mac}:
             report(entry.seq, "not the entry that the anchor recorded: the log was rewritten")
         last, fits, mac = entry.seq, (entry.mac, true_mac), entry.mac
     if last < head_seq:
@@ -123,7 +140,9 @@ def verify(
         report(last, f"added: the log goes on to entry {last}, its head is entry {head_seq}")
     elif mac != head_mac:
         report(last, "the head of the log names another last entry")
-    for seq, _ in sorted(wanted.items()):
+    if head_seal is not None and seal_head(key, head_seq, head_mac) != head_seal:
+        report(head_seq, "the head of the log was changed: it does not fit its seal")
+    for seq in sorted(wanted):
         report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back")
     if more:
         found.append(Finding(last, f"and {more} more findings"))
@@ -134,8 +153,19 @@ def _mac(key: bytes, *fields: Any) -> str:
     return hmac.digest(key, b"vultus audit entry 1\n" + spell(fields), "sha256").hex()
 
 
+def _mac_of(key: bytes, entry: Entry) -> str:
+    """What the entry's mac should be; nothing where its content is not even JSON any more."""
+    try:
+        return _mac(
+            key, entry.seq, entry.at, entry.kind, entry.actor, entry.collection, entry.subject, entry.details,
+            entry.previous,
+        )  # fmt: skip
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
 def _parse(text: str) -> tuple[int, str]:
     seq, colon, mac = text.strip().partition(":")
-    if not (colon and seq.isascii() and seq.isdigit() and len(mac) == 64):
+    if not (colon and seq.isascii() and seq.isdigit() and len(seq) < 20 and len(mac) == 64):
         raise ProtectionError(f"{text!r} is no anchor; give NUMBER:MAC as it was printed")
     return int(seq), mac.lower()

@@ -77,7 +77,7 @@ def default_key_path(gallery_id: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", gallery_id):
         raise ValueError(f"gallery id {gallery_id!r}: letters, digits, dots and dashes only")
     configured = os.environ.get("XDG_CONFIG_HOME", "")  # relative paths are to be ignored (XDG Base Directory)
-    root = Path(configured) if configured.startswith("/") else Path.home() / ".config"
+    root = Path(configured if configured.startswith("/") else os.path.expanduser("~/.config"))
     return root / "vultus" / "keys" / f"{gallery_id}.key"
 
 
@@ -98,13 +98,14 @@ def load_key(spec: str | None, gallery_id: str) -> KeyEncryptionKey:
     if value:
         if value.startswith(("env:", "file:", "command:")):
             return _from_spec(value, f"${VARIABLE}")
-        return _decode(value.encode(), f"${VARIABLE}", also=f"or {WHERE}")
+        return _decode(value.encode(errors="replace"), f"${VARIABLE}", also=f"or {WHERE}")
     path = default_key_path(gallery_id)
-    if not path.exists():
+    try:
+        return _from_file(path)
+    except FileNotFoundError:
         raise ProtectionError(
             f"no key for gallery {gallery_id}: {path} does not exist; put its key there or set {VARIABLE} ({WHERE})"
-        )
-    return _from_file(path)
+        ) from None
 
 
 def make_default_key(gallery_id: str) -> tuple[KeyEncryptionKey, Path]:
@@ -138,13 +139,17 @@ def make_default_key(gallery_id: str) -> tuple[KeyEncryptionKey, Path]:
 def _from_spec(spec: str, given_by: str) -> KeyEncryptionKey:
     kind, colon, rest = spec.strip().partition(":")
     if colon and rest:
-        if kind == "env":
+        if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", rest):  # anything else may be the key itself
             value = os.environ.get(rest, "").strip()
             if not value:
                 raise ProtectionError(f"the environment variable {rest} is not set; it must hold the key ({SHAPE})")
-            return _decode(value.encode(), f"${rest}")
+            return _decode(value.encode(errors="replace"), f"${rest}")
         if kind == "file":
-            return _from_file(Path(rest).expanduser())
+            path = Path(os.path.expanduser(rest))
+            try:
+                return _from_file(path)
+            except FileNotFoundError as error:
+                raise ProtectionError(_unreadable(path, error)) from None
         if kind == "command":
             return _from_command(rest)
     # What was given is not shown: it may be the key itself.
@@ -161,9 +166,15 @@ def _from_file(path: Path) -> KeyEncryptionKey:
                     f"run chmod 600 {shlex.quote(str(path))}"
                 )
             content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        raise ProtectionError(f"cannot read the key file {path}: {error.strerror}; name another with {WHERE}") from None
+        raise ProtectionError(_unreadable(path, error)) from None
     return _decode(content, f"the key file {path}")
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"cannot read the key file {path}: {error.strerror}; name another with {WHERE}"
 
 
 def _from_command(words: str) -> KeyEncryptionKey:

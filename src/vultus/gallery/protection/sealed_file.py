@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +32,11 @@ MOST_HEADER = 16 << 20
 TAG = 16
 SALT = 32
 PREFIX = 7
+CHUNKS_READ = range(64 << 10, (64 << 20) + 1)
+"""Chunk sizes that are read."""
 THREADS = 2
+LEFTOVER_SECONDS = 3600.0
+"""A part of a file that nobody has written to for so long belongs to a process that was killed."""
 
 
 class SealedFileError(ProtectionError):
@@ -45,9 +52,9 @@ def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequenc
 
     Layout: magic; the header's length (4 bytes) and JSON; a salt (32) and a nonce prefix (7); then each array in chunks
     of 4 MiB of AES-256-GCM, each followed by its tag (16). The file has a key of its own: HKDF-SHA256 of `key`
-    with the salt and the digest of the header. Nonces are the prefix, the chunk's number (4) and whether it is the last (1):
-    STREAM, Hoang, Reyhanitabar, Rogaway and Vizar (2015). `SealedFileError` if it cannot be written, for example
-    because the disk is full; the file that was there before stays.
+    with the salt and the digest of the header. Nonces are the prefix, the chunk's number (4) and whether it is the
+    last (1): STREAM, Hoang, Reyhanitabar, Rogaway and Vizar (2015). `SealedFileError` if it cannot be written, for
+    example because the disk is full; the file that was there before stays.
     """
     check_key(key, "the key of a sealed file")
     whole = [np.ascontiguousarray(array) if array.ndim else array.reshape(()) for array in arrays]
@@ -62,9 +69,10 @@ def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequenc
     text = canonical(described)
     if len(text) > MOST_HEADER:
         raise ValueError(f"a header of {len(text)} bytes; at most {MOST_HEADER}")
+    _drop_leftovers(path)
     start = MAGIC + struct.pack("<I", len(text)) + text + os.urandom(SALT) + os.urandom(PREFIX)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")  # mode 0600
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_part(path), suffix=".part")  # mode 0600
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 _write_all(file, start)
@@ -88,21 +96,30 @@ def read_sealed(path: Path, key: bytes) -> tuple[dict[str, Any], list[np.ndarray
     check_key(key, "the key of a sealed file")
     with _opened(path) as file:
         described, start = _read_start(file, path)
-        specs, size = described["arrays"], os.fstat(file.fileno()).st_size
-        places = _places([dtype.itemsize * math.prod(shape) for dtype, shape in specs], described["chunk"])
-        if size != len(start) + sum(length + TAG for _, _, length in places):  # before anything is allocated
-            raise SealedFileError(f"{path} is cut or too long; make it anew or restore it from a backup")
-        arrays = [np.empty(shape, dtype) for dtype, shape in specs]
+        specs, chunk = described["arrays"], described["chunk"]
+        sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in specs]
+        count = max(1, sum(-(-size // chunk) for size in sizes))
+        if os.fstat(file.fileno()).st_size != len(start) + sum(sizes) + count * TAG:  # before anything is allocated
+            raise SealedFileError(f"{path} was cut, or its header changed; make it anew or restore a backup")
+        places = _places(sizes, chunk)
+        try:
+            arrays = [np.empty(shape, dtype) for dtype, shape in specs]
+        except (ValueError, MemoryError):
+            raise SealedFileError(f"{path} holds {sum(sizes):,} bytes, more than there is memory; free some") from None
         views = [_bytes(array) for array in arrays]
         chunks = _Chunks(key, start)
 
         def work(first: int) -> bool:
             """Every THREADS-th chunk: read into a buffer that stays in the cache, and decrypted into its place."""
-            buffer = bytearray(min(described["chunk"], size) + TAG)
+            buffer = bytearray(min(chunk, sum(sizes)) + TAG)
             for number in range(first, len(places), THREADS):
                 array, offset, length = places[number]
                 room = memoryview(buffer)[: length + TAG]
-                if os.preadv(file.fileno(), [room], at[number]) != len(room):
+                try:
+                    got = os.preadv(file.fileno(), [room], at[number])
+                except OSError as error:
+                    raise SealedFileError(f"cannot read {path}: {error.strerror}; restore a backup") from None
+                if got != len(room):
                     return False
                 into = views[array][offset : offset + length] if length else bytearray()
                 try:
@@ -151,6 +168,18 @@ def _places(sizes: Sequence[int], chunk: int) -> list[tuple[int, int, int]]:
     return places or [(0, 0, 0)]
 
 
+def _part(path: Path) -> str:
+    """How the names of its unfinished files begin; they end with `.part`."""
+    return f".{path.name}-"
+
+
+def _drop_leftovers(path: Path) -> None:
+    for leftover in path.parent.glob(glob.escape(_part(path)) + "*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                leftover.unlink()
+
+
 def _write_chunks(file: Any, chunks: _Chunks, arrays: Sequence[np.ndarray]) -> None:
     views = [_bytes(array) for array in arrays]
     places = _places([len(view) for view in views], CHUNK)
@@ -195,7 +224,7 @@ def _read_start(file: BinaryIO, path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         described = json.loads(rest[:length])
         specs = [(_dtype(name), tuple(_size(n) for n in shape)) for name, shape in described["arrays"]]
-        if not isinstance(described["header"], dict) or not 0 < _size(described["chunk"]) <= 1 << 30:
+        if not isinstance(described["header"], dict) or _size(described["chunk"]) not in CHUNKS_READ:
             raise broken
     except (ValueError, TypeError, KeyError, RecursionError):
         raise broken from None
