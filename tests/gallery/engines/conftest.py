@@ -18,7 +18,9 @@ SOON = {"common.session.ttl": "5", "proxy.timeTickInterval": "20", "log.level": 
 """A killed server's lease runs out sooner, which the next start waits for, and strong consistency waits less."""
 
 FORGETFUL = {
+    "common.security.authorizationEnabled": "true",
     # What lets erased rows leave the disk, in seconds instead of hours (docs/scaling.md).
+    "dataCoord.compaction.check.interval": "1",
     "dataCoord.gc.interval": "2",
     "dataCoord.gc.dropTolerance": "2",
     "dataCoord.gc.missingTolerance": "30",

@@ -26,24 +26,24 @@ def milvus_errors(uri: str, collection: str) -> Iterator[None]:
 
     try:
         yield
-    except grpc.RpcError:
-        raise VultusError(_away(uri)) from None
-    except MilvusException as error:
-        said = " ".join(str(error.message).split())
-        low = said.lower()
-        if "auth" in low or "permission" in low or "privilege" in low:
+    except (grpc.RpcError, MilvusException) as error:
+        said = " ".join(str(getattr(error, "message", "")).split())
+        # Of a refused connection pymilvus says only that it failed; the reason is in the call behind.
+        low = f"{said} {_status(error)} {_status(error.__cause__)}".lower()
+        if any(sign in low for sign in ("unauthenticated", "auth check", "permission", "privilege")):
             line = f"Milvus at {uri} refuses the credentials; set VULTUS_MILVUS_TOKEN to user:password or an API key"
-        elif any(sign in low for sign in ("fail connecting", "unavailable", "timeout", "deadline", "retry run out")):
-            line = _away(uri)
-        elif "not loaded" in low or "not fully loaded" in low or "no available" in low or "not available" in low:
+        elif any(sign in low for sign in ("not loaded", "not fully loaded", "no available", "not available")):
             line = f"Milvus at {uri} has not loaded {collection} yet; try again in a moment"
+        elif not said or any(sign in low for sign in ("connecting", "unavailable", "timeout", "deadline", "retry run")):
+            line = f"Milvus at {uri} does not answer; start it, or correct the address"
         else:
             line = f"Milvus at {uri}, collection {collection}: {said[:200]}"
         raise VultusError(line) from None
 
 
-def _away(uri: str) -> str:
-    return f"Milvus at {uri} does not answer; start it, or correct the address"
+def _status(error: BaseException | None) -> str:
+    code = getattr(error, "code", None)
+    return str(code()) if callable(code) else ""
 
 
 def wait_for_compaction(client, job: int) -> None:
