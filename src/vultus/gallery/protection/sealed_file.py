@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 import tempfile
 import time
@@ -232,10 +233,9 @@ def _read_start(file: BinaryIO, path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _dtype(name: str) -> np.dtype:
-    dtype = np.dtype(name)
-    if dtype.kind not in "biuf":
+    if not re.fullmatch(r"[<>|][biuf]\d{1,2}", name):  # NumPy reads more than names of numbers
         raise ValueError(name)
-    return dtype
+    return np.dtype(name)
 
 
 def _size(value: Any) -> int:
