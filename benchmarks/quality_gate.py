@@ -243,8 +243,8 @@ def pairs(pictures: list[Picture], embeddings: np.ndarray, labels: np.ndarray, t
 def curve(code: ReasonCode, pictures: list[Picture], outcomes: Outcomes) -> tuple[str, float, float, float, float]:
     values = np.abs([getattr(p.quality, code.value) for p in pictures])
     found = edc(outcomes, -values if code in LESS_IS_BETTER else values, name=code.value, fractions=(0.0, 0.05, 0.2))
-    rates = [rate.errors / rate.trials for rate in found.fnmr]
-    return code.value, *rates, found.areas[0].gain or 0.0
+    none, twentieth, fifth = (rate.errors / rate.trials for rate in found.fnmr)
+    return code.value, none, twentieth, fifth, found.areas[0].gain or 0.0
 
 
 def pose(pictures: list[Picture], second: str | None) -> dict[str, Any]:
@@ -397,7 +397,7 @@ DEGRADATIONS: dict[str, Change] = {
     **{f"{f:g} times the light": light(f) for f in (2, 4, 8, 16)},
     **{f"one side without {s:.0%} of it": side(s) for s in (0.8, 0.95)},
     **{f"eyes {p} pixels apart": smaller(p) for p in (40, 30, 20, 12, 8)},
-    **{f"turned by {d} degrees": rotate(d) for d in (15, 30, 45)},
+    **{f"turned by {d} degrees": rotate(d) for d in (15, 20, 30, 45)},
     **{f"noise, sigma {s}": noise(s) for s in (10, 25)},
 }
 

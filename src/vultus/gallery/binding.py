@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.old_index import Index, Snapshot
-from vultus.gallery.reference import Embedder, load_stored, reference_of
 from vultus.gallery.old_store import Store, StoreInfo
+from vultus.gallery.reference import Embedder, load_stored, reference_of
 
 
 class Binding:

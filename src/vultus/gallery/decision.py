@@ -107,6 +107,12 @@ class Decision:
         return tuple(candidate for candidate in self.candidates if candidate.score >= self.threshold.score)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the `matches` are called, with the id where two of them are called the same."""
+        shared = Counter(found.label for found in self.matches)
+        return tuple(f"{p.label} [{p.person}]" if shared[p.label] > 1 and p.name else p.label for p in self.matches)
+
+    @property
     def fmr(self) -> float | None:
         return self.weight.fmr if self.weight else None
 
@@ -134,7 +140,7 @@ class Decision:
         """The name, "unknown", "alice or bob", or "low quality: blurred"."""
         if self.kind is Kind.LOW_QUALITY:
             return f"low quality: {'; '.join(self.reasons)}"
-        return " or ".join(_told_apart(self.matches)) or "unknown"
+        return " or ".join(self.names) or "unknown"
 
     def __str__(self) -> str:
         if self.kind is Kind.LOW_QUALITY:
@@ -143,7 +149,7 @@ class Decision:
         if self.kind is Kind.MATCH:
             return f"match: {self.label} (score {self.score:.3f}, {at})"
         if self.kind is Kind.AMBIGUOUS:
-            named = zip(_told_apart(self.matches), self.matches, strict=True)
+            named = zip(self.names, self.matches, strict=True)
             return f"ambiguous: {' or '.join(f'{name} {found.score:.3f}' for name, found in named)} ({at})"
         if self.score is None:
             return "unknown (nobody is enrolled)"
@@ -277,9 +283,3 @@ def decide_claim(
     threshold = claim_threshold(calibration, fmr, templates)
     match, weight = best.score >= threshold.score, weigh(best.score, calibration)
     return Verified(match, best.person, best.score, threshold, fmr, templates, weight, best.name, position)
-
-
-def _told_apart(people: Sequence[Candidate]) -> list[str]:
-    """The label of each, with the id where two share one."""
-    shared = Counter(found.label for found in people)
-    return [f"{p.label} [{p.person}]" if shared[p.label] > 1 and p.name else p.label for p in people]

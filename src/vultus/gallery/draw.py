@@ -6,12 +6,15 @@ import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vultus.gallery.decision import Decision, Kind
-from vultus.gallery.gallery import Identified
+
+if TYPE_CHECKING:
+    from vultus.gallery.gallery import Identified
 
 Box = tuple[float, float, float, float]
 
@@ -20,17 +23,19 @@ _COLORS = {
     Kind.MATCH: ((22, 128, 57), (255, 255, 255)),
     Kind.UNKNOWN: ((96, 96, 96), (255, 255, 255)),
     Kind.AMBIGUOUS: ((245, 170, 20), (0, 0, 0)),
+    Kind.LOW_QUALITY: ((40, 90, 190), (255, 255, 255)),
 }
 _TEXT_SIZE = 0.022
 """Height of a label as a share of the picture's longer side, at least 11 pixels."""
 _LONGEST_NAME = 28
+_LONGEST_REASON = 40
 
 
 def draw_decisions(image: np.ndarray, found: Sequence[Identified]) -> np.ndarray:
     """A copy of `image`, (H, W, 3) uint8 RGB, with a box and a label for each face.
 
-    Green with name and score for a match, grey for unknown, amber with all names for ambiguous. Labels lie inside the
-    picture, off the faces and off one another where there is room.
+    Green with name and score for a match, grey for unknown, amber with all names for ambiguous, blue with the reasons
+    for a face too poor to search. Labels lie inside the picture, off the faces and off one another where there is room.
     """
     height, width = image.shape[:2]
     picture = Image.fromarray(image)
@@ -56,15 +61,15 @@ def draw_decisions(image: np.ndarray, found: Sequence[Identified]) -> np.ndarray
 
 
 def _label(decision: Decision) -> str:
+    if decision.kind is Kind.LOW_QUALITY:
+        return _short(decision.label, _LONGEST_REASON)
     if decision.kind is Kind.MATCH:
-        return f"{_short(decision.person or '')} {decision.score:.2f}"
-    if decision.kind is Kind.AMBIGUOUS:
-        return " or ".join(_short(candidate.person) for candidate in decision.matches)
-    return "unknown"
+        return f"{_short(decision.label)} {decision.score:.2f}"
+    return " or ".join(map(_short, decision.names)) or "unknown"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _short(text: str, longest: int = _LONGEST_NAME) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> tuple[str, ImageFont.ImageFont]:

@@ -26,10 +26,10 @@ from vultus.gallery.decision import (
     require_calibration,
     search_threshold,
 )
-from vultus.gallery.old_index import Snapshot
 from vultus.gallery.names import clean_name, unknown_name
-from vultus.gallery.reference import Embedder
+from vultus.gallery.old_index import Snapshot
 from vultus.gallery.old_store import PersonInfo, Sample, StoreInfo, check_embeddings
+from vultus.gallery.reference import Embedder
 
 Image = str | Path | bytes | np.ndarray
 

@@ -12,7 +12,8 @@ import numpy as np
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
 from vultus.errors import ContractError, VultusError
-from vultus.gallery import old_schema as schema, old_sqlite as sqlite
+from vultus.gallery import old_schema as schema
+from vultus.gallery import old_sqlite as sqlite
 from vultus.gallery.names import clean_name, unknown_name
 from vultus.gallery.old_schema import changes, gallery, persons, templates
 

@@ -59,17 +59,17 @@ class Gate:
     together refuse at most 2 % of LFW's press photographs.
     """
 
-    sharpness: float | None = 0.58
-    illumination_uniformity: float | None = 0.2
-    under_exposure: float | None = 0.98
+    sharpness: float | None = 0.45
+    illumination_uniformity: float | None = 0.15
+    under_exposure: float | None = 0.99
     over_exposure: float | None = 0.05
     dynamic_range: float | None = 4.0
     pose_yaw: float | None = 45.0
-    pose_pitch: float | None = 20.0
-    pose_roll: float | None = 15.0
+    pose_pitch: float | None = 25.0
+    pose_roll: float | None = 12.0
     inter_eye_distance: float | None = 24.0
     other_face: float | None = None
-    detection_score: float | None = 0.8
+    detection_score: float | None = 0.65
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -175,14 +175,14 @@ ENROL_GATE = Gate()
 """What a template must reach: it is searched for years, and a bad one draws strangers."""
 
 PROBE_GATE = Gate(
-    sharpness=0.48,
+    sharpness=0.4,
     illumination_uniformity=0.1,
     under_exposure=None,
     over_exposure=0.3,
     dynamic_range=1.5,
     pose_yaw=65.0,
-    pose_pitch=30.0,
-    pose_roll=25.0,
+    pose_pitch=40.0,
+    pose_roll=20.0,
     inter_eye_distance=10.0,
     other_face=None,
     detection_score=None,

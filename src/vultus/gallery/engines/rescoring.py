@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from vultus.gallery.engines.milvus import Found, persons_in
-
-try:
-    from vultus.gallery.index import Hit  # pyright: ignore[reportMissingImports]
-except ImportError:  # while vultus.gallery.index is being written
-
-    class Hit(NamedTuple):
-        person_id: int
-        score: float
-        template_id: int
-
+from vultus.gallery.index import Hit
 
 Fetch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Template ids (T,) int64 to the ids (U,) that the truth has and their rows (U, D) float32, in any order."""

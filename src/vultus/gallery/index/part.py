@@ -51,24 +51,28 @@ class Part:
         best = np.take_along_axis(scores, places, 1)
         return best[:, 1:], places[:, 1:], best[:, 0]
 
-    def score(self, probe: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Cosines of rows with a probe (D,), (m,) float32 in [-1, 1]: the same for equal rows wherever they lie."""
-        return np.clip(np.einsum("ij,j->i", self.rows.take(places, 0), probe), -1, 1)
+    def score(self, places: np.ndarray, probes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Cosines of the rows at `places` (m,) with those of the probes (Q, D) whose `numbers` (m,) are given.
+
+        (m,) float32 in [-1, 1]: the same for equal rows wherever they lie, which a matrix product does not promise.
+        """
+        rows = self.rows.take(places, 0)
+        if len(probes) == 1:
+            return np.clip(np.einsum("ij,j->i", rows, probes[0]), -1, 1)
+        return np.clip(np.einsum("ij,ij->i", rows, probes.take(numbers, 0)), -1, 1)
 
     @cached_property
     def _by_person(self) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(self.person_ids, kind="stable")
         return order, self.person_ids[order]
 
-    def places_of(self, persons: np.ndarray) -> np.ndarray:
-        """Rows of these persons (sorted, distinct)."""
+    def places_of(self, persons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of these persons, and for each the place in `persons` of whose it is."""
         order, sorted_ids = self._by_person
         starts = np.searchsorted(sorted_ids, persons, "left")
         counts = np.searchsorted(sorted_ids, persons, "right") - starts
-        there = counts > 0
-        starts, counts = starts[there], counts[there]
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return order[np.repeat(starts, counts) + steps]
+        return order[np.repeat(starts, counts) + steps], np.repeat(np.arange(len(counts)), counts)
 
     def only(self, keep: np.ndarray) -> Part:
         """A copy without the other rows: neither their float32 nor their codes are in it. `keep`: places or a mask."""

@@ -8,85 +8,126 @@ from dataclasses import dataclass
 import numpy as np
 
 from vultus.gallery.index.part import MOST_CODED, Part
-from vultus.gallery.index.ranking import Hit, Ranked, rank
+from vultus.gallery.index.ranking import Hit, Ranked, Scored, rank
 
 WIDER = 4
 """By how much more is asked of a part whose best rows did not suffice."""
+SCORES_AT_ONCE = 1 << 23
+"""Bound on probes x rows that are held at once after a scan."""
+
+Mask = np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
-class Scanned:
-    """What a scan of one part returned for one probe."""
+class Scan:
+    """What one part's scan returned for some probes: see `Codes.scan`."""
 
     scores: np.ndarray
     places: np.ndarray
-    floor: float
+    floors: np.ndarray
 
 
 def search(
-    parts: Sequence[Part], allowed: Sequence[np.ndarray | None], probes: np.ndarray, k: int, fusion: int
-) -> list[list[Hit]]:
-    """The k best persons for each probe (Q, D) among the allowed rows of each part; all are where it is None."""
-    width = 16 + 40 * k // max(1, len(parts))
-    scans = [part.scan(probes, width, mask) for part, mask in zip(parts, allowed, strict=True)]
-    results = []
-    for number, probe in enumerate(probes):
-        found = [Scanned(scores[number], places[number], float(floors[number])) for scores, places, floors in scans]
-        results.append(_settle(parts, allowed, probe, found, width, k, fusion).hits(k))
-    return results
+    parts: Sequence[Part], allowed: Sequence[Mask], probes: np.ndarray, k: int, fusion: int, width: int
+) -> tuple[list[list[Hit]], int]:
+    """The k best persons for each probe (Q, D) among the allowed rows of each part; all are where it is None.
+
+    `width`: how many rows to ask of each part first. Also returned: how many would have done for most probes.
+    """
+    if not parts:
+        return [[] for _ in probes], width
+    slacks = np.array([part.slack for part in parts])
+    scans = [Scan(*part.scan(probes, width, mask)) for part, mask in zip(parts, allowed, strict=True)]
+    ranked, needed = _rescored(parts, scans, slacks, probes, k, fusion)
+    short = np.stack([scan.floors for scan in scans], 1) >= ranked.least(k)[:, None] - slacks
+    results = [ranked.hits(probe, k) for probe in range(len(probes))]
+    again = np.flatnonzero(short.any(1))
+    if len(again) * 10 > len(probes):
+        needed = min(2 * width, MOST_CODED)
+    share = max(1, SCORES_AT_ONCE // (width * WIDER * len(parts)))
+    for at in range(0, len(again), share):
+        pending = again[at : at + share]
+        settled = _wider(parts, allowed, scans, short, slacks, probes, pending, k, fusion, width)
+        for probe, hits in zip(pending, settled, strict=True):
+            results[probe] = hits
+    return results, needed
 
 
-def _settle(
+def _wider(
     parts: Sequence[Part],
-    allowed: Sequence[np.ndarray | None],
-    probe: np.ndarray,
-    found: list[Scanned],
-    width: int,
+    allowed: Sequence[Mask],
+    scans: Sequence[Scan],
+    short: np.ndarray,
+    slacks: np.ndarray,
+    probes: np.ndarray,
+    pending: np.ndarray,
     k: int,
     fusion: int,
-) -> Ranked:
-    """Score rows in float32, and ask for more of them, until no other could change the k best persons."""
+    width: int,
+) -> list[list[Hit]]:
+    """Search on for the pending probes: ask for more in the parts that may hold more, until none may."""
     while True:
-        ranked = _rescore(parts, probe, found, k, fusion)
-        least = ranked.least(k)
-        short = [at for at, part in enumerate(parts) if found[at].floor >= least - part.slack]
-        if not short:
-            return ranked
         width *= WIDER
-        for at in short:
-            scores, places, floors = parts[at].scan(probe[None], min(width, MOST_CODED + 1), allowed[at])
-            found[at] = Scanned(scores[0], places[0], float(floors[0]))
+        scans = [
+            Scan(*parts[at].scan(probes[pending], width, allowed[at]))
+            if short[pending, at].any()
+            else Scan(scan.scores[pending], scan.places[pending], scan.floors[pending])
+            for at, scan in enumerate(scans)
+        ]
+        probes, pending = probes[pending], np.arange(len(pending))
+        ranked, _ = _rescored(parts, scans, slacks, probes, k, fusion)
+        short = np.stack([scan.floors for scan in scans], 1) >= ranked.least(k)[:, None] - slacks
+        if not short.any():
+            return [ranked.hits(probe, k) for probe in pending]
 
 
-def _rescore(parts: Sequence[Part], probe: np.ndarray, found: list[Scanned], k: int, fusion: int) -> Ranked:
-    """The best persons of the rows found, from exact scores of all rows that may belong to the k best."""
-    most = [float(scan.scores.max(initial=-np.inf)) for scan in found]
-    near = np.concatenate([scan.scores for scan in found]) if found else np.empty(0)
+def _rescored(
+    parts: Sequence[Part], scans: Sequence[Scan], slacks: np.ndarray, probes: np.ndarray, k: int, fusion: int
+) -> tuple[Ranked, int]:
+    """The best persons by exact scores of all rows of the scans that may belong to the k best."""
+    near = np.concatenate([scan.scores for scan in scans], 1)
+    places = np.concatenate([scan.places for scan in scans], 1)
+    ends = np.cumsum([scan.scores.shape[1] for scan in scans])
     first = 2 * k + 8
-    bar = float(np.partition(near, -first)[-first]) if len(near) > first else -np.inf
-    least = _exact(parts, probe, found, [bar] * len(parts), most, fusion).least(k)
-    bars = [min(bar, least - part.slack) for part in parts]
-    return _exact(parts, probe, found, bars, most, fusion)
+    bar = np.partition(near, -first, 1)[:, -first, None] if near.shape[1] > first else -np.inf
+    chosen = (near >= bar) & (near > -np.inf)
+    scored = _exact(parts, ends, chosen, places, probes, fusion)
+    least = rank(scored, len(probes), fusion).least(k)
+    offs = np.repeat(slacks, [scan.scores.shape[1] for scan in scans])
+    wanted = (near >= least[:, None] - offs) & (near > -np.inf)
+    if fusion == 1:
+        scored += _exact(parts, ends, wanted & ~chosen, places, probes, fusion)
+    else:
+        scored = _exact(parts, ends, wanted | chosen, places, probes, fusion)
+    return rank(scored, len(probes), fusion), _most_of_a_part(wanted, ends)
 
 
 def _exact(
-    parts: Sequence[Part], probe: np.ndarray, found: list[Scanned], bars: list[float], most: list[float], fusion: int
-) -> Ranked:
-    """Persons by exact scores of the rows that the scan scored at least their part's bar."""
-    chosen = []
-    for part, scan, bar, best in zip(parts, found, bars, most, strict=True):
-        if best >= bar and best > -np.inf:
-            chosen.append((part, scan.places[(scan.scores >= bar) & (scan.scores > -np.inf)]))
-    if fusion > 1:  # a person's mean is at most their best score: who is not among these does not come before them
-        persons = np.unique(np.concatenate([part.person_ids[at] for part, at in chosen])) if chosen else np.empty(0)
-        chosen = [(part, part.places_of(persons)) for part in parts]
-    if not chosen:
-        chosen = [(part, np.empty(0, np.intp)) for part in parts[:1]]
-    if not chosen:
-        return Ranked(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
-    return rank(
-        np.concatenate([part.person_ids[at] for part, at in chosen]),
-        np.concatenate([part.template_ids[at] for part, at in chosen]),
-        np.concatenate([part.score(probe, at) for part, at in chosen]),
-        fusion,
+    parts: Sequence[Part], ends: np.ndarray, chosen: np.ndarray, places: np.ndarray, probes: np.ndarray, fusion: int
+) -> Scored:
+    """Exact scores of the chosen rows; with `fusion` > 1 of all templates of the persons that have one among them.
+
+    A person's mean is at most their best score, so nobody else comes before these.
+    """
+    columns, numbers = np.nonzero(chosen.T)  # by column, so by part
+    cuts = np.searchsorted(columns, np.concatenate([[0], ends]))
+    rows = places[numbers, columns]
+    taken = [(part, numbers[a:b], rows[a:b]) for part, a, b in zip(parts, cuts[:-1], cuts[1:], strict=True) if b > a]
+    if fusion > 1 and taken:
+        persons = np.concatenate([np.stack([probe, part.person_ids[at]], 1) for part, probe, at in taken])
+        owner, person = np.unique(persons, axis=0).T
+        found = [(part, *part.places_of(person)) for part in parts]
+        taken = [(part, owner[which], at) for part, at, which in found if len(at)]
+    return Scored(
+        np.concatenate([np.empty(0, np.intp), *(probe for _, probe, _ in taken)]),
+        np.concatenate([np.empty(0, np.int64), *(part.person_ids[at] for part, _, at in taken)]),
+        np.concatenate([np.empty(0, np.int64), *(part.template_ids[at] for part, _, at in taken)]),
+        np.concatenate([np.empty(0, np.float32), *(part.score(at, probes, probe) for part, probe, at in taken)]),
     )
+
+
+def _most_of_a_part(wanted: np.ndarray, ends: np.ndarray) -> int:
+    """Rows that were needed of the part that had most of them, for nine of ten probes."""
+    starts = np.concatenate([[0], ends[:-1]])
+    counts = np.sort(np.add.reduceat(wanted, starts, 1, dtype=np.intp).max(1))
+    return min(int(counts[len(counts) * 9 // 10]) + 1, MOST_CODED)

@@ -31,6 +31,7 @@ class Table:
         self._coded: list[Part] = []
         self._tail = _Tail(dim)
         self._newest = -1  # no template here has a greater id
+        self._widths: dict[object, int] = {}  # what the last searches needed: a hint that views hand on
         self._view = View(0, dim, [])
 
     @property
@@ -63,7 +64,7 @@ class Table:
                 self._drop(delta, fresh)
             self._add(fresh)
             self._newest = max(self._newest, int(fresh.template_ids.max(initial=-1)))
-            self._view = View(delta.position, self.dim, [*self._coded, self._tail.part()])
+            self._view = View(delta.position, self.dim, [*self._coded, self._tail.part()], self._widths)
 
     def save(self, path: Path, key: bytes, about: dict[str, Any]) -> None:
         """See `snapshot.save`: the table as it is now, while it may go on changing."""
@@ -79,7 +80,7 @@ class Table:
             table._newest = max(table._newest, int(part.template_ids.max(initial=-1)))
             if part.codes is None:
                 table._tail.add(part)
-        table._view = View(view.position, view.dim, [*table._coded, table._tail.part()])
+        table._view = View(view.position, view.dim, [*table._coded, table._tail.part()], table._widths)
         return table
 
     def _drop(self, delta: Delta, fresh: Part) -> None:

@@ -21,11 +21,12 @@ FEW = 1_024
 class View:
     """Immutable: many threads may search it while the table changes."""
 
-    def __init__(self, position: int, dim: int, parts: Sequence[Part]) -> None:
+    def __init__(self, position: int, dim: int, parts: Sequence[Part], widths: dict[object, int] | None = None) -> None:
         self.position = position
         """The sequence up to which it tells."""
         self.dim = dim
         self.parts = tuple(part for part in parts if len(part))
+        self._widths = {} if widths is None else widths
 
     def __len__(self) -> int:
         """Number of templates."""
@@ -51,8 +52,13 @@ class View:
             raise ValueError("k and fusion are at least 1")
         parts, allowed = self._allowed(among)
         found: list[list[Hit]] = []
+        kind = (k, fusion, len(parts)) if among is None else None
         for at in range(0, len(probes), AT_ONCE):
-            found += search(parts, allowed, probes[at : at + AT_ONCE], k, fusion)
+            width = self._widths.get(kind) or 16 + 40 * k // max(1, len(parts))
+            hits, needed = search(parts, allowed, probes[at : at + AT_ONCE], k, fusion, width)
+            found += hits
+            if kind:
+                self._widths[kind] = max(needed, k, width - width // 32)
         return found
 
     def count(self, among: np.ndarray | None = None) -> int:
@@ -60,13 +66,13 @@ class View:
         if among is None:
             return len(self)
         persons = np.unique(np.asarray(among, np.int64))
-        return sum(len(part.places_of(persons)) for part in self.parts)
+        return sum(len(part.places_of(persons)[0]) for part in self.parts)
 
     def _allowed(self, among: np.ndarray | None) -> tuple[Sequence[Part], Sequence[np.ndarray | None]]:
         if among is None:
             return self.parts, [None] * len(self.parts)
         persons = np.unique(np.asarray(among, np.int64))
-        places = [(part, part.places_of(persons)) for part in self.parts]
+        places = [(part, part.places_of(persons)[0]) for part in self.parts]
         places = [(part, at) for part, at in places if len(at)]
         if sum(len(at) for _, at in places) <= FEW:
             return [joined([part.only(at) for part, at in places], self.dim)], [None]

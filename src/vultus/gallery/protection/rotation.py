@@ -16,11 +16,18 @@ class Rotation:
     under different keys score like strangers, even of the same face (unlinkability), and a new key gives new rows
     from the old ones without a photograph (renewability; the terms of ISO/IEC 24745:2022).
 
-    It is no encryption and does not make an embedding irreversible. Whoever has the key turns every row back, and so
-    does whoever has about D pairs of an embedding and its rotated row (a least-squares fit; a few pairs already narrow
-    it down), for example by enrolling D photographs of their own into a collection whose rows they can read. Scores
-    between the rows of one collection are plain to see. Hence rows on disk are sealed as well, and the rotation guards
-    what must lie open to be searched: memory, and a vector engine's files.
+    It is no encryption, and does not make an embedding irreversible:
+    - whoever has the key turns every row back;
+    - whoever knows about D pairs of an embedding and its rotated row, or of rows in two collections, fits the matrix to
+      them, for example after enrolling photographs of their own; D / 2 pairs already link nearly everybody else, and
+      D / 16 some (measured by `benchmarks/unlinkability.py`);
+    - whoever sees two collections whole that share many photographs (an old copy and its renewal; or a collection, and
+      the photographs it was made of) finds the rotation between them without knowing any pair: half of the rows in
+      common was enough. A renewal does not undo a leak of the old rows;
+    - scores between the rows of one collection are there to see.
+
+    Hence rows on disk are sealed as well. The rotation guards what must lie open to be searched, memory and a vector
+    engine's files, against those who see single rows or collections of different photographs.
     """
 
     def __init__(self, key: bytes, dim: int) -> None:

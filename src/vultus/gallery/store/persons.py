@@ -1,0 +1,210 @@
+"""People of a collection: who they are, and the key that their templates are sealed with."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
+
+from vultus.gallery.names import clean_metadata, clean_name
+from vultus.gallery.protection import DataKey
+from vultus.gallery.store.collections import Collection, unknown_person
+from vultus.gallery.store.schema import person_keys, persons, templates
+from vultus.gallery.store.store import Store
+from vultus.gallery.store.write import Write
+
+AT_ONCE = 500
+"""Ids asked for in one statement; SQLite and psycopg bound the number of parameters."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody enrolled."""
+
+    id: int
+    uuid: str
+    external_id: str
+    name: str
+    metadata: Mapping[str, Any]
+    status: str
+    """active, or suspended: not searched, because consent was withdrawn."""
+    created: str
+    last_seen: str
+    """Last enrolled or matched."""
+    retain_until: str | None
+
+
+@dataclass(frozen=True)
+class PersonInfo:
+    """One line of a list: who, how many templates, since when (UTC)."""
+
+    external_id: str
+    name: str
+    templates: int
+    status: str
+    created: str
+    last_seen: str
+    metadata: Mapping[str, Any]
+
+
+def find(connection: Connection, collection: Collection, external_id: str) -> Person | None:
+    query = select(persons).where(
+        persons.c.collection_id == collection.id, persons.c.external_id == clean_name(external_id)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _person(row)
+
+
+def require(store: Store, connection: Connection, collection: Collection, external_id: str) -> Person:
+    """VultusError, with the nearest name, for somebody who is not enrolled."""
+    found = find(connection, collection, external_id)
+    if found is None:
+        raise unknown_person(clean_name(external_id), connection, collection, store.label)
+    return found
+
+
+def add(
+    store: Store,
+    write: Write,
+    collection: Collection,
+    external_id: str,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> tuple[Person, DataKey]:
+    """Make a person with a key of their own. The database refuses a second one of the same external id."""
+    made, key = str(uuid.uuid4()), DataKey.new()
+    external_id = clean_name(external_id)
+    values = {
+        "uuid": made,
+        "collection_id": collection.id,
+        "external_id": external_id,
+        "name": clean_name(name) if name else external_id,
+        "metadata": clean_metadata(metadata or {}),
+        "status": "active",
+        "created": write.now,
+        "last_seen": write.now,
+    }
+    done = write.connection.execute(insert(persons).values(values))
+    person_id = int(done.inserted_primary_key[0])  # pyright: ignore[reportOptionalSubscript]
+    sealed = store.key.wrap(key.secret, key_bound(made))
+    write.connection.execute(insert(person_keys).values(person_id=person_id, sealed=sealed))
+    return Person(person_id, retain_until=None, **{k: v for k, v in values.items() if k != "collection_id"}), key
+
+
+def key_of(store: Store, connection: Connection, person: Person) -> DataKey:
+    sealed = connection.execute(select(person_keys.c.sealed).where(person_keys.c.person_id == person.id)).scalar_one()
+    return open_key(store, person.uuid, sealed)
+
+
+def open_key(store: Store, person_uuid: str, sealed: bytes) -> DataKey:
+    return DataKey(store.key.unwrap(sealed, key_bound(person_uuid)))
+
+
+def key_bound(person_uuid: str) -> bytes:
+    """What a person's wrapped key is bound to."""
+    return f"vultus person {person_uuid} data key".encode()
+
+
+def describe(write: Write, person: Person, name: str | None, metadata: Mapping[str, Any] | None) -> None:
+    """Change the display name or the metadata; None leaves it."""
+    values: dict[str, Any] = {}
+    if name is not None:
+        values["name"] = clean_name(name)
+    if metadata is not None:
+        values["metadata"] = clean_metadata(metadata)
+    if values:
+        write.connection.execute(update(persons).where(persons.c.id == person.id).values(values))
+
+
+def seen(write: Write, ids: Iterable[int]) -> None:
+    """Restart the retention clock of people who were just matched."""
+    rows = [{"person": int(i)} for i in dict.fromkeys(ids)]
+    if rows:
+        statement = update(persons).where(persons.c.id == bindparam("person")).values(last_seen=write.now)
+        write.connection.execute(statement, rows)
+
+
+def set_status(write: Write, collection: Collection, person: Person, status: str) -> None:
+    """active or suspended, and into the change sequence, so that every index follows."""
+    if status != person.status:
+        write.connection.execute(update(persons).where(persons.c.id == person.id).values(status=status))
+        write.append("suspend" if status == "suspended" else "resume", collection.id, person.id)
+
+
+def remove(write: Write, collection: Collection, person: Person) -> None:
+    """Delete the row and, by the database's rules, key, templates, crops, consents and remembered writes."""
+    write.connection.execute(delete(persons).where(persons.c.id == person.id))
+    write.append("erase", collection.id, person.id)
+
+
+def listed(
+    connection: Connection,
+    collection: Collection,
+    where: Mapping[str, Any] | None = None,
+    *,
+    after: str = "",
+    limit: int | None = None,
+) -> list[PersonInfo]:
+    """People by external id, those after `after`, at most `limit`; `where` as in `matching`."""
+    used = and_(templates.c.person_id == persons.c.id, templates.c.contract_id == collection.contract_id)
+    query = (
+        select(persons, func.count(templates.c.id).label("count"))
+        .join(templates, used, isouter=True)
+        .where(persons.c.collection_id == collection.id, persons.c.external_id > after, *_conditions(where))
+        .group_by(persons.c.id)
+        .order_by(persons.c.external_id)
+        .limit(limit)
+    )
+    return [
+        PersonInfo(r.external_id, r.name, r.count, r.status, r.created, r.last_seen, r.metadata)
+        for r in connection.execute(query)
+    ]
+
+
+def by_id(connection: Connection, ids: Sequence[int] | np.ndarray) -> dict[int, Person]:
+    """The people of these ids that are still there."""
+    wanted = sorted({int(i) for i in ids})
+    found: dict[int, Person] = {}
+    for at in range(0, len(wanted), AT_ONCE):
+        query = select(persons).where(persons.c.id.in_(wanted[at : at + AT_ONCE]))
+        found |= {row.id: _person(row) for row in connection.execute(query)}
+    return found
+
+
+def matching(connection: Connection, collection: Collection, where: Mapping[str, Any]) -> np.ndarray:
+    """Sorted int64 ids of the people whose metadata has these values at its top level."""
+    query = select(persons.c.id).where(persons.c.collection_id == collection.id, *_conditions(where))
+    return np.array(sorted(connection.execute(query).scalars()), np.int64)
+
+
+def _conditions(where: Mapping[str, Any] | None) -> list:
+    conditions = []
+    for key, value in clean_metadata(where or {}).items():
+        item = persons.c.metadata[key]
+        if isinstance(value, bool):
+            conditions.append(item.as_boolean() == value)
+        elif isinstance(value, int):
+            conditions.append(item.as_integer() == value)
+        elif isinstance(value, float):
+            conditions.append(item.as_float() == value)
+        else:
+            conditions.append(item.as_string() == str(value))
+    return conditions
+
+
+def _person(row: Row) -> Person:
+    return Person(
+        row.id,
+        row.uuid,
+        row.external_id,
+        row.name,
+        row.metadata,
+        row.status,
+        row.created,
+        row.last_seen,
+        row.retain_until,
+    )

@@ -1,0 +1,143 @@
+"""PostgreSQL through psycopg 3: the same promises as the SQLite file, for several servers at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from vultus.errors import VultusError
+
+LOCK_TIMEOUT = 10
+"""Seconds to wait for another writer; ours last milliseconds."""
+_CREATION_LOCK = 0x56554C54
+"""Advisory lock of whoever makes the tables: "VULT"."""
+
+
+class PostgreSQL:
+    """One gallery in one database (or schema, by the address's options)."""
+
+    dialect = "postgresql"
+
+    def __init__(self, address: str) -> None:
+        try:
+            url = make_url(address)
+            url = url.set(drivername="postgresql+psycopg")
+            self.engine = create_engine(
+                url,
+                pool_pre_ping=True,  # a server that was started again costs no failed request
+                connect_args={
+                    "connect_timeout": 10,
+                    "application_name": "vultus",
+                    "options": f"{url.query.get('options', '')} -c lock_timeout={LOCK_TIMEOUT}s -c "
+                    "synchronous_commit=on -c idle_in_transaction_session_timeout=60s -c client_min_messages=error",
+                },
+            )
+        except (ArgumentError, ValueError) as error:
+            raise VultusError(
+                f"the gallery's address is not one of PostgreSQL ({type(error).__name__}); give postgresql://USER@HOST/DATABASE"
+            ) from None
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            raise VultusError("a gallery on PostgreSQL needs psycopg: uv add 'vultus[postgresql]'") from None
+        self.label = url.set(drivername="postgresql", username=None, password=None, query={}).render_as_string()
+
+    def state_folder(self, uuid: str) -> Path:
+        """Where what belongs to the gallery but not into its database lies: in the user's state folder."""
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return Path(home) / "vultus" / uuid
+
+    def exists(self) -> bool:
+        with self.friendly(), self.engine.connect() as connection:
+            return connection.execute(text("SELECT to_regclass('gallery') IS NOT NULL")).scalar_one()
+
+    def create(self, fill: Callable[[Connection], None]) -> bool:
+        """Make the tables, filled by `fill`, all or none. False where another process was quicker."""
+        with self.friendly(), self.engine.connect() as connection, connection.begin():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
+            if connection.execute(text("SELECT to_regclass('gallery') IS NOT NULL")).scalar_one():
+                return False
+            fill(connection)
+        return True
+
+    def reading(self) -> Connection:
+        """A connection whose transactions read from one snapshot."""
+        return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
+
+    def writing(self) -> Connection:
+        return self.engine.connect().execution_options(isolation_level="READ COMMITTED")
+
+    def lock(self, connection: Connection) -> None:
+        """Writers go one after the other, so that numbers grow in the order of commits."""
+        connection.execute(text("SELECT id FROM gallery WHERE id = 1 FOR UPDATE"))
+
+    def scrub(self) -> bool:
+        """Rewrite the table of wrapped keys, and vacuum the others. False where somebody is in the way.
+
+        What PostgreSQL's write-ahead log, its archive, replicas and backups still hold of an erased person is a key
+        that is wrapped, and text sealed with it: see docs/protection.md for how long they keep it.
+        """
+        try:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("SET lock_timeout = '2s'"))
+                for statement in ("VACUUM (FULL) person_keys", "VACUUM persons, templates, crops, consents, writes"):
+                    connection.execute(text(statement))
+                connection.execute(text("CHECKPOINT") if _may_checkpoint(connection) else text("SELECT 1"))
+                connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}s'"))
+        except DBAPIError:
+            return False
+        return True
+
+    @contextmanager
+    def friendly(self, raw: bool = False) -> Iterator[None]:
+        """Turn what PostgreSQL says into one line: what is wrong with the gallery, and what to do."""
+        try:
+            yield
+        except DBAPIError as error:
+            if raw:
+                raise
+            raise self._explained(error.orig) from None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _explained(self, error: BaseException | None) -> VultusError:
+        state = getattr(error, "sqlstate", None) or ""
+        said = " ".join(str(error).split())[:200]
+        for start, advice in _ADVICE.items():
+            if state.startswith(start):
+                return VultusError(f"gallery {self.label} {advice}")
+        if not state:
+            return VultusError(
+                f"gallery {self.label} cannot be reached ({said}); check that the server runs and the address"
+            )
+        return VultusError(f"gallery {self.label}: {said} (SQLSTATE {state})")
+
+
+def _may_checkpoint(connection: Connection) -> bool:
+    version = connection.dialect.server_version_info or (0,)
+    granted = "rolsuper" if version < (15,) else "rolsuper OR pg_has_role(current_user, 'pg_checkpoint', 'USAGE')"
+    return bool(connection.execute(text(f"SELECT {granted} FROM pg_roles WHERE rolname = current_user")).scalar())
+
+
+_ADVICE = {
+    "28": "refuses the user or the password; check them and the server's pg_hba.conf",
+    "3D000": "does not exist; make the database first: createdb",
+    "42501": "may not be read or written by this user; grant it the rights on the schema",
+    "42P01": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    "42703": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    "53100": "cannot grow: the disk is full; nothing was changed, make room and try again",
+    "53300": "has too many connections; close some or raise max_connections",
+    "55P03": "is locked by another process; try again when that is done",
+    "25006": "cannot be written: the server is a read-only replica; give the primary's address",
+    "57P": "is being shut down or started; nothing was acknowledged, try again",
+    "57014": "took too long; nothing was acknowledged, try again",
+    "08": "lost its connection; what was acknowledged is there, try again",
+    "XX001": "is damaged; restore it from a backup",
+}

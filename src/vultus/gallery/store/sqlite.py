@@ -1,0 +1,193 @@
+"""SQLite: durable, private, erasing connections to one file, and its errors in one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from vultus.errors import VultusError
+
+APPLICATION_ID = 0x56554C54
+"""SQLite's application id of a gallery file: "VULT"."""
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process's transaction; ours last milliseconds."""
+
+_CONNECTION_PRAGMAS = (
+    "foreign_keys = ON",
+    "synchronous = FULL",  # an acknowledged write is on the disk, not in its cache
+    "fullfsync = ON",  # the same on macOS, where fsync alone does not reach the disk
+    "secure_delete = ON",  # deleted content is overwritten with zeros
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+)
+
+
+class SQLite:
+    """One file in WAL mode."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.path = path
+        self.label = str(path)
+        self._busy_timeout = busy_timeout
+        self.engine = _engine(path, busy_timeout)
+
+    def state_folder(self, uuid: str) -> Path:
+        """Where what belongs to the gallery but not into its database lies: beside the file."""
+        return self.path.parent / f"{self.path.name}.state"
+
+    def exists(self) -> bool:
+        """Whether there is a gallery; VultusError for something else of this name."""
+        if self.path.is_dir():
+            raise VultusError(f"gallery {self.path} is a folder; give a file, for example {self.path / 'people.db'}")
+        if not self.path.exists():
+            return False
+        with self.friendly(), self.engine.connect() as connection:
+            if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
+                raise VultusError(f"{self.path} is no vultus gallery; give the path of one, or of a new file")
+        return True
+
+    def create(self, fill: Callable[[Connection], None]) -> bool:
+        """Make the file, mode 0600, filled by `fill`; it appears whole or not at all.
+
+        False, and nothing changed, where another process was quicker. Biometric data is for the owner alone, and SQLite
+        gives -wal and -shm the mode of the database.
+        """
+        path = self.path
+        if not path.parent.is_dir():
+            raise VultusError(
+                f"cannot create the gallery {path}: the folder {path.parent} does not exist; make it first"
+            )
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+        except OSError as error:
+            raise VultusError(f"cannot create the gallery {path}: {error.strerror}; choose another place") from None
+        os.close(handle)
+        try:
+            with self.friendly():
+                engine = _engine(Path(name), self._busy_timeout)
+                with engine.connect().execution_options(bare=True) as connection:
+                    connection.exec_driver_sql("PRAGMA page_size = 8192")  # three 512-number templates a page, not one
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                with engine.connect().execution_options(write=True) as connection, connection.begin():
+                    fill(connection)
+                engine.dispose()  # the last connection empties the write-ahead log into the file
+            return _publish(Path(name), path)
+        finally:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(name + suffix)
+
+    def reading(self) -> Connection:
+        """A connection whose transactions read from one snapshot."""
+        return self.engine.connect()
+
+    def writing(self) -> Connection:
+        """A connection whose transactions hold the write lock from their beginning, so that none fails half-way."""
+        return self.engine.connect().execution_options(write=True)
+
+    def lock(self, connection: Connection) -> None:
+        """BEGIN IMMEDIATE has taken it."""
+
+    def scrub(self) -> bool:
+        """Take deleted bytes out of the file and the write-ahead log. False where another process is in the way.
+
+        `secure_delete` overwrites a deleted row where it last lay. When SQLite balances its tree it can leave an older
+        copy of a row in the unused part of a page (seen here with random enrolments and erasures), so the file is
+        rewritten. The old log goes too. What the file system, the disk or a backup still holds is beyond reach.
+        """
+        try:
+            with self.friendly(raw=True), self.engine.connect().execution_options(bare=True) as connection:
+                connection.exec_driver_sql("VACUUM")
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        except DBAPIError as error:
+            name = getattr(error.orig, "sqlite_errorname", "")
+            if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+                return False
+            raise self._explained(error.orig) from None
+        return not busy
+
+    @contextmanager
+    def friendly(self, raw: bool = False) -> Iterator[None]:
+        """Turn what SQLite says into one line: what is wrong with the gallery, and what to do."""
+        try:
+            yield
+        except DBAPIError as error:
+            if raw:
+                raise
+            raise self._explained(error.orig) from None
+        except sqlite3.Error as error:
+            raise self._explained(error) from None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _explained(self, error: BaseException | None) -> VultusError:
+        name = getattr(error, "sqlite_errorname", "")
+        for start, advice in _ADVICE.items():
+            if name.startswith(start):
+                return VultusError(f"gallery {self.path} {advice}")
+        return VultusError(f"gallery {self.path}: {error} ({name or type(error).__name__}); check the file")
+
+
+_ADVICE = {
+    "SQLITE_BUSY": "is locked by another process; try again when that is done",
+    "SQLITE_LOCKED": "is locked by another process; try again when that is done",
+    "SQLITE_READONLY": "cannot be written; change its permissions or those of its folder, or use a copy",
+    "SQLITE_NOTADB": "is no vultus gallery; give the path of one, or of a new file",
+    "SQLITE_CORRUPT": "is damaged; restore it from a backup",
+    "SQLITE_FULL": "cannot grow: the disk is full; nothing was changed, make room and try again",
+    "SQLITE_IOERR": "could not be read or written (disk error); nothing was acknowledged, check the disk",
+    "SQLITE_CANTOPEN": "cannot be opened; check that it exists and that you may write to it and to its folder",
+    "SQLITE_PERM": "cannot be opened; check its permissions",
+    "SQLITE_ERROR": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+}
+
+
+def _engine(path: Path, busy_timeout: float) -> Engine:
+    def open_file() -> sqlite3.Connection:
+        uri = f"file:{quote(os.path.abspath(path))}?mode=rw"  # never creates one
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        for pragma in _CONNECTION_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("bare"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")
+
+    return engine
+
+
+def _publish(fresh: Path, path: Path) -> bool:
+    try:
+        os.link(fresh, path)  # unlike a rename, it never replaces a file
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.rename(fresh, path)
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # the name, too, survives a power cut
+        finally:
+            os.close(folder)
+    return True
