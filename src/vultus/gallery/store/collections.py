@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -53,16 +53,19 @@ class Collection:
     next_dim: int | None
     next_rotation_key: bytes | None
 
-    @cached_property
+    stamp: tuple = ()
+    """The row that this was made of: while it is the same, so is the collection."""
+
+    @property
     def rotation(self) -> Rotation:
-        return Rotation(self.rotation_key, self.dim)
+        return _rotation(self.rotation_key, self.dim)
 
     @cached_property
     def successor(self) -> Successor | None:
         if self.next_model is None or self.next_contract_id is None or self.next_dim is None:
             return None
         assert self.next_rotation_key is not None, "written together"
-        rotation = Rotation(self.next_rotation_key, self.next_dim)
+        rotation = _rotation(self.next_rotation_key, self.next_dim)
         return Successor(self.next_model, self.next_contract_id, self.next_dim, rotation)
 
 
@@ -112,6 +115,14 @@ def get(store: Store, connection: Connection, name: str) -> Collection:
 def find(store: Store, connection: Connection, name: str) -> Collection | None:
     row = _row(connection, clean_name(name))
     return None if row is None else _collection(store.key, row)
+
+
+def refreshed(store: Store, connection: Connection, known: Collection) -> Collection:
+    """`known` as it is now: the same object where nothing changed; VultusError where it was deleted."""
+    row = connection.execute(select(collections).where(collections.c.id == known.id)).one_or_none()
+    if row is None:
+        raise VultusError(f"gallery {store.label} no longer has the collection {known.name!r}")
+    return known if tuple(row) == known.stamp else _collection(store.key, row)
 
 
 def every(store: Store, connection: Connection) -> list[Collection]:
@@ -200,4 +211,11 @@ def _collection(key: KeyEncryptionKey, row: Row) -> Collection:
         row.next_contract_id,
         row.next_dim,
         opened(row.next_rotation_key, rotation_bound(row.uuid)),
+        tuple(row),
     )
+
+
+@lru_cache(maxsize=8)
+def _rotation(key: bytes, dim: int) -> Rotation:
+    """Making the matrix takes longer than a search."""
+    return Rotation(key, dim)
