@@ -1,0 +1,118 @@
+"""A template far from its person's others is another person's, or useless; enrolled, it would answer to both.
+
+What it cannot see: a morph of two people, which is like both; a look-alike or a relative, whose scores reach the
+threshold more often than a stranger's; a person's first photograph, which has nothing to differ from; and a person
+whose enrolled templates are wrong already, of whom the right ones are then refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vultus.errors import ContractError
+from vultus.evaluation import Threshold
+
+
+@dataclass(frozen=True)
+class Far:
+    """A new template that is too unlike its person's others."""
+
+    row: int
+    """Of the new templates."""
+    score: float
+    """Mean cosine in [-1, 1] with the others that it was compared with."""
+    others: int
+    """How many those are."""
+    threshold: Threshold
+    """A stranger's photograph reaches it in a share `threshold.fmr` of comparisons."""
+    known: bool
+    """Whether the others are known to be this person: enrolled, or more than half of the new ones. Otherwise the new
+    ones disagree, all are named, and somebody has to say which of them are the person."""
+
+    @property
+    def reason(self) -> str:
+        """One line: what was measured, what it misses, the mend."""
+        others = f"{self.others} other photograph{'s' * (self.others != 1)}"
+        below = (
+            f"{_score(self.score, self.threshold.score)}, below {self.threshold.score:.3f}, which "
+            f"{self.threshold.fmr * 100:.2g} % of comparisons with strangers reach"
+        )
+        if self.known:
+            return (
+                f"not like this person's {others}: mean score {below}; leave it out, or, if it does show this person, "
+                "raise outlier_fmr"
+            )
+        return (
+            f"the photographs do not show one person: mean score with {others} {below}, and no more than half of them "
+            "agree; give only those of the person"
+        )
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def far_templates(new: np.ndarray, known: np.ndarray, threshold: Threshold) -> list[Far]:
+    """The rows of `new` that do not fit their person, in order; empty where all do.
+
+    new        (N, D) float32 unit rows to be enrolled
+    known      (M, D) unit rows of the person's enrolled templates; M may be 0
+    threshold  what a mean score with the others must reach, at a false match rate of one comparison
+
+    The group starts with the enrolled ones, which are not judged again. Without any, it starts with what is left of the
+    new ones when the one with the lowest mean score with the others is taken away until all reach the threshold, if
+    that is more than half of them; otherwise nobody can say which is the odd one, and all are named. One photograph
+    alone passes. Then the new one with the highest mean score with the group joins, until none reaches the threshold.
+
+    The mean, not the best, so that a person with many templates gives a stranger no more chances, and so that no chain
+    of photographs, each like the last, leads away from the person. `benchmarks/enrolment_guards.py` compares them.
+    Raises ContractError for arrays that do not belong together.
+    """
+    new, known = np.asarray(new, np.float32), np.asarray(known, np.float32)
+    if new.ndim != 2 or known.ndim != 2 or (len(known) and new.shape[1] != known.shape[1]):
+        raise ContractError(f"templates of shapes {new.shape} and {known.shape} cannot be compared; give rows of one D")
+    if not len(new) or len(new) + len(known) < 2:
+        return []
+    rows = np.concatenate([known, new]) if len(known) else new
+    scores = (rows @ rows.T).astype(np.float64)
+    if len(known):
+        core = np.arange(len(rows)) < len(known)
+    else:
+        core = _agreeing(scores, threshold.score)
+        if 2 * core.sum() <= len(new):
+            means = (scores.sum(axis=1) - scores.diagonal()) / (len(new) - 1)
+            return [Far(row, float(means[row]), len(new) - 1, threshold, False) for row in range(len(new))]
+    group = _grown(scores, core, threshold.score)
+    means, size = scores[:, group].mean(axis=1), int(group.sum())
+    return [Far(int(row) - len(known), float(means[row]), size, threshold, True) for row in np.flatnonzero(~group)]
+
+
+def _agreeing(scores: np.ndarray, least: float) -> np.ndarray:
+    """(N,) bool: what is left when the row that fits worst is taken away until each one's mean is at least `least`."""
+    group = np.ones(len(scores), bool)
+    sums = scores.sum(axis=1) - scores.diagonal()
+    while (size := int(group.sum())) > 1:
+        worst = int(np.argmin(np.where(group, sums, np.inf)))
+        if sums[worst] >= least * (size - 1):
+            break
+        group[worst] = False
+        sums -= scores[worst]
+    return group
+
+
+def _grown(scores: np.ndarray, core: np.ndarray, least: float) -> np.ndarray:
+    """(N,) bool: the core and whoever joins it, the best first."""
+    group, sums = core.copy(), scores[:, core].sum(axis=1)
+    while not group.all():
+        best = int(np.argmax(np.where(group, -np.inf, sums)))
+        if sums[best] < least * group.sum():
+            break
+        group[best] = True
+        sums += scores[best]
+    return group
+
+
+def _score(score: float, limit: float) -> str:
+    """The score, with as many digits as tell it from the limit."""
+    return next((text for digits in range(3, 9) if float(text := f"{score:.{digits}f}") < limit), repr(score))
