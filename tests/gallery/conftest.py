@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from vultus.evaluation import Calibration, calibrate
-from vultus.faces import Face, to_image
+from vultus.faces import LANDMARKS, Face, to_image
 from vultus.zoo import Contract
+
+from .databases import new_place, own_folders, place, postgresql
+
+__all__ = ["new_place", "own_folders", "place", "postgresql"]  # fixtures for everything below this folder
 
 DIM = 32
 
@@ -41,7 +45,7 @@ class PixelRecognizer:
         for left in range(0, pixels.shape[1] - side + 1, side):
             box = np.array([left, 0, left + side, side], np.float32)
             crop = cv2.resize(pixels[:, left : left + side], (112, 112), interpolation=cv2.INTER_AREA)
-            found.append(Face(box, np.zeros((5, 2), np.float32), 0.9, crop))
+            found.append(Face(box, LANDMARKS * side / 112 + [left, 0], 0.9, crop))
         return found if select == "all" else found[:1]
 
     def embed(self, faces) -> np.ndarray:
@@ -80,18 +84,3 @@ def unit_rows():
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     return make
-
-
-@pytest.fixture
-def new_store(tmp_path: Path):
-    from vultus.gallery import Store, StoreInfo
-
-    stores = []
-
-    def make(name: str = "people.db", dim: int = DIM) -> Store:
-        stores.append(Store.create(tmp_path / name, StoreInfo("people", "pixels", "vultus1-test", dim)))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
