@@ -2,25 +2,30 @@
 
 from vultus.gallery.decision import FMR, FPIR, Candidate, Decision, Kind, Verified, explain
 from vultus.gallery.draw import draw_decisions
-from vultus.gallery.gallery import Enrolled, Gallery, Identified, Skipped
-from vultus.gallery.old_index import Index, Snapshot
-from vultus.gallery.old_store import PersonInfo, Store, StoreInfo
+from vultus.gallery.enrolment import Enrolled, Lookalike
+from vultus.gallery.gallery import Gallery
+from vultus.gallery.investigation import Investigation
+from vultus.gallery.photographs import BadQuality, Skipped
+from vultus.gallery.searching import Identified, Investigated
+from vultus.gallery.settings import Settings
+from vultus.gallery.store import PersonInfo
 
 __all__ = [
     "FMR",
     "FPIR",
+    "BadQuality",
     "Candidate",
     "Decision",
     "Enrolled",
     "Gallery",
     "Identified",
-    "Index",
+    "Investigated",
+    "Investigation",
     "Kind",
+    "Lookalike",
     "PersonInfo",
+    "Settings",
     "Skipped",
-    "Snapshot",
-    "Store",
-    "StoreInfo",
     "Verified",
     "draw_decisions",
     "explain",

@@ -1,136 +1,243 @@
-"""A gallery file and its recogniser, each opened when it is first needed, and never one without the other's consent."""
+"""A collection and its recogniser, each opened when it is first needed, and never one without the other's consent."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vultus.errors import ContractError, VultusError
-from vultus.gallery.old_index import Index, Snapshot
-from vultus.gallery.old_store import Store, StoreInfo
+from vultus.evaluation import Calibration
+from vultus.gallery.live import Current, Live
+from vultus.gallery.rates import require_calibration
 from vultus.gallery.reference import Embedder, load_stored, reference_of
+from vultus.gallery.settings import Settings
+from vultus.gallery.store import DEFAULT, Collection, Key, Store, collections
+from vultus.gallery.store.database import database_at
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a collection lies, how its database is unlocked, and who acts."""
+
+    address: str
+    """Path of a SQLite file, or postgresql://…"""
+    collection: str = DEFAULT
+    key: Key = None
+    actor: str | None = None
+
+    @property
+    def label(self) -> str:
+        """For messages; without a password."""
+        database = database_at(self.address)
+        try:
+            return database.label if self.collection == DEFAULT else f"{database.label} ({self.collection})"
+        finally:
+            database.close()
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a collection is bound to."""
+
+    collection: str
+    model: str
+    """The recogniser as the user named it: a name of the zoo or a path."""
+    contract_id: str
+    dim: int
+    settings: Settings
 
 
 class Binding:
-    """Store, index and recogniser of one gallery; all of one contract.
+    """Store, index and recogniser of one collection; all of one contract.
 
-    The file is made by the first write, so that a failed first enrolment leaves none behind.
+    Database and collection are made by the first write, so that a failed first enrolment leaves none behind.
     """
 
-    def __init__(self, path: Path, model: str | Path | Embedder | None, models_dir: str | Path | None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        place: Place,
+        model: str | Path | Embedder | None,
+        models_dir: str | Path | None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.place = place
+        self.label = place.label
         self._model = model
         self._models_dir = models_dir
+        self._settings = Settings.parse(dict(settings or {}))
         self._store: Store | None = None
-        self._index: Index | None = None
+        self._live: Live | None = None
         self._recognizer: Embedder | None = None
         self._lock = threading.RLock()
 
     @classmethod
     def open(
-        cls, path: Path, model: str | Path | Embedder | None, models_dir: str | Path | None, create: bool
+        cls,
+        place: Place,
+        model: str | Path | Embedder | None,
+        models_dir: str | Path | None,
+        create: bool,
+        settings: Mapping[str, Any] | None = None,
     ) -> Binding:
         """See `Gallery.open`."""
-        binding = cls(path, model, models_dir)
-        store = binding.store
-        if store is None:
-            if not create:
-                raise binding._missing()
-            if model is None:
-                raise VultusError(f"gallery {path} does not exist; to start one there, give a model, for example sface")
-        elif model is not None and reference_of(model) != store.info.model:
-            try:
+        binding = cls(place, model, models_dir, settings)
+        try:
+            live = binding.live
+            if live is None:
+                if not create:
+                    raise binding.missing()
+                if model is None:
+                    raise VultusError(
+                        f"gallery {binding.label} does not exist; to start one there, give a model, for example sface"
+                    )
+            elif model is not None and reference_of(model) != binding.info.model:
                 _ = binding.recognizer  # the user chose a model: say at once if it is the wrong one
-            except BaseException:
-                binding.close()
-                raise
+        except BaseException:
+            binding.close()
+            raise
         return binding
 
     def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
+        with self._lock:
+            if self._live is not None:
+                with suppress(VultusError):  # a reader without write access leaves no snapshot
+                    self._live.save_if_worth_it()
+            if self._store is not None:
+                self._store.close()
 
     @property
-    def store(self) -> Store | None:
-        """The store, if the file exists by now."""
+    def live(self) -> Live | None:
+        """The collection's index, if the collection exists by now."""
         with self._lock:
-            if self._store is None and self.path.exists():
-                self._attach(Store.open(self.path))
-            return self._store
-
-    def existing_store(self) -> Store:
-        """The store; VultusError where nobody was enrolled yet."""
-        store = self.store
-        if store is None:
-            raise self._missing()
-        return store
-
-    def store_or_new(self) -> Store:
-        """The store, made if there is none."""
-        with self._lock:
-            store = self.store
-            if store is None:
-                store = Store.create(self.path, self.info)
-                self._attach(store)
-            return store
+            if self._live is None:
+                if self._store is None and self._exists():
+                    self._store = Store.open(self.place.address, self.place.key, self.place.actor)
+                if self._store is not None:
+                    with self._store.reading() as connection:
+                        found = collections.find(self._store, connection, self.place.collection)
+                    if found is not None:
+                        self._attach(self._store, found)
+            return self._live
 
     @property
-    def info(self) -> StoreInfo:
-        """What the gallery is bound to, or will be once its file is made."""
-        store = self.store
-        if store is not None:
-            return store.info
+    def store(self) -> Store:
+        """The database that holds the collection; VultusError where nobody was enrolled yet."""
+        if self.live is None or self._store is None:
+            raise self.missing()
+        return self._store
+
+    def current(self, at_least: int | None = None) -> Current | None:
+        """The collection and its index as they are now; None before the first enrolment."""
+        live = self.live
+        return None if live is None else live.current(at_least)
+
+    def existing(self) -> Current:
+        found = self.current()
+        if found is None:
+            raise self.missing()
+        return found
+
+    def make(self) -> Store:
+        """The database with the collection in it, made as far as they are not there."""
+        with self._lock:
+            if self.live is None:
+                info = self.info
+                if self._store is None:
+                    self._store = Store.create(self.place.address, self.place.key, self.place.actor)
+                with self._store.writing() as write:
+                    found = collections.find(self._store, write.connection, info.collection)
+                    if found is None:
+                        found = collections.create(
+                            self._store, write, info.collection, info.model, info.contract_id, info.dim, info.settings
+                        )
+                self._attach(self._store, found)
+            return self.store
+
+    def collection(self) -> Collection | None:
+        """As it is in the database now."""
+        if self.live is None or self._store is None:
+            return None
+        with self._store.reading() as connection:
+            return collections.get(self._store, connection, self.place.collection)
+
+    @property
+    def info(self) -> Info:
+        """What the collection is bound to, or will be once it is made."""
+        found = self.collection()
+        if found is not None:
+            return Info(found.name, found.model, found.contract_id, found.dim, found.settings)
         contract = self.recognizer.contract
         model = reference_of(self._model if self._model is not None else self.recognizer)
-        return StoreInfo(self.path.stem, model, contract.id, contract.dim)
+        return Info(self.place.collection, model, contract.id, contract.dim, self._settings)
 
     @property
     def recognizer(self) -> Embedder:
-        """The recogniser, loaded on first use; ContractError where its contract is not the gallery's."""
+        """The recogniser, loaded on first use; ContractError where its contract is not the collection's."""
         with self._lock:
-            if self._recognizer is None:
-                store = self.store
-                if store is not None and self._model is None:
-                    loaded = load_stored(store.info.model, self._models_dir, self.path)
-                elif isinstance(self._model, str | Path):
-                    from vultus.recognizer import load_recognizer
+            found = self.collection()
+            loaded = self._recognizer
+            if loaded is None or (found is not None and loaded.contract.id != found.contract_id):
+                loaded = self._recognizer = self._load(found)
+            return loaded
 
-                    loaded = load_recognizer(self._model, self._models_dir)
-                else:
-                    assert self._model is not None, "open() asks for a model where there is no file"
-                    loaded = self._model
-                if store is not None and loaded.contract.id != store.info.contract_id:
-                    given = reference_of(self._model) if self._model is not None else loaded.name
-                    raise ContractError(
-                        f"gallery {self.path} was made with model {store.info.model!r} (contract "
-                        f"{store.info.contract_id}), but {given!r} has contract {loaded.contract.id}; give the "
-                        "gallery's model, or enrol everyone again in a new gallery"
-                    )
-                self._recognizer = loaded
-            return self._recognizer
+    @property
+    def calibration(self) -> Calibration:
+        """CalibrationError, saying how to make one, where the recogniser has none."""
+        recognizer = self.recognizer
+        return require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
 
-    def snapshot(self) -> Snapshot | None:
-        """Everyone enrolled up to now; None where there is no file yet."""
-        return self._index.current() if self.store is not None and self._index is not None else None
-
-    def require_contract(self, contract_id: str) -> None:
-        """ContractError where embeddings of `contract_id` cannot be compared with the gallery's."""
-        info = self.info
+    def require_contract(self, contract_id: str, info: Info | Collection) -> None:
+        """ContractError where embeddings of `contract_id` cannot be compared with the collection's."""
         if contract_id != info.contract_id:
             raise ContractError(
-                f"embeddings of contract {contract_id} cannot be compared with gallery {self.path}, made with model "
+                f"embeddings of contract {contract_id} cannot be compared with gallery {self.label}, made with model "
                 f"{info.model!r} (contract {info.contract_id}); embed the photographs with that model"
             )
 
-    def _attach(self, store: Store) -> None:
-        loaded = self._recognizer
-        if loaded is not None and loaded.contract.id != store.info.contract_id:
-            store.close()
-            raise ContractError(
-                f"gallery {self.path} was just made by another process with model {store.info.model!r}; "
-                "give that model, or another file"
-            )
-        self._store, self._index = store, Index(store)
+    def missing(self) -> VultusError:
+        if self._store is not None:
+            with self._store.reading() as connection:
+                try:
+                    collections.get(self._store, connection, self.place.collection)
+                except VultusError as error:
+                    return error
+        return VultusError(f"gallery {self.label} does not exist; check the path, or enrol someone there first")
 
-    def _missing(self) -> VultusError:
-        return VultusError(f"gallery {self.path} does not exist; check the path, or enrol someone there first")
+    def _load(self, found: Collection | None) -> Embedder:
+        if found is not None and self._model is None:
+            loaded = load_stored(found.model, self._models_dir, Path(self.place.address))
+        elif isinstance(self._model, str | Path):
+            from vultus.recognizer import load_recognizer
+
+            loaded = load_recognizer(self._model, self._models_dir)
+        else:
+            assert self._model is not None, "open() asks for a model where there is no collection"
+            loaded = self._model
+        if found is not None and loaded.contract.id != found.contract_id:
+            given = reference_of(self._model) if self._model is not None else loaded.name
+            raise ContractError(
+                f"gallery {self.label} was made with model {found.model!r} (contract {found.contract_id}), but "
+                f"{given!r} has contract {loaded.contract.id}; give the gallery's model, or move the gallery to the "
+                "other one with `vultus gallery reembed`"
+            )
+        return loaded
+
+    def _attach(self, store: Store, found: Collection) -> None:
+        loaded = self._recognizer
+        if loaded is not None and loaded.contract.id != found.contract_id:
+            raise ContractError(
+                f"gallery {self.label} was just made by another process with model {found.model!r}; "
+                "give that model, or another place"
+            )
+        self._live = Live(store, found)
+
+    def _exists(self) -> bool:
+        database = database_at(self.place.address)
+        try:
+            return database.exists()
+        finally:
+            database.close()

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vultus.gallery.decision import Decision, Kind
 
 if TYPE_CHECKING:
-    from vultus.gallery.gallery import Identified
+    from vultus.gallery.searching import Identified
 
 Box = tuple[float, float, float, float]
 

@@ -2,70 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vultus.errors import VultusError
-from vultus.evaluation import Threshold
-from vultus.faces import Face
-from vultus.faces.face import Select
-from vultus.gallery.binding import Binding
-from vultus.gallery.decision import (
-    FMR,
-    FPIR,
-    Decision,
-    Verified,
-    claim_threshold,
-    decide,
-    require_calibration,
-    search_threshold,
-)
-from vultus.gallery.names import clean_name, unknown_name
-from vultus.gallery.old_index import Snapshot
-from vultus.gallery.old_store import PersonInfo, Sample, StoreInfo, check_embeddings
+from vultus.errors import CalibrationError, VultusError
+from vultus.evaluation import Calibration, Threshold
+from vultus.faces.quality import ENROL_GATE, PROBE_GATE, Gate
+from vultus.gallery import enrolment, photographs, searching
+from vultus.gallery.binding import Binding, Info, Place
+from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
+from vultus.gallery.enrolment import Enrolled, Request
+from vultus.gallery.names import clean_name
+from vultus.gallery.photographs import Image, Skipped
 from vultus.gallery.reference import Embedder
+from vultus.gallery.searching import Identified, Investigated, Probe
+from vultus.gallery.settings import Settings
+from vultus.gallery.store import DEFAULT, Key, PersonInfo, Sample, check_embeddings, collections, persons
 
-Image = str | Path | bytes | np.ndarray
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A photograph that was not enrolled, and why."""
-
-    image: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """What an enrolment did."""
-
-    person: str
-    templates: int
-    """New templates stored."""
-    repeated: int
-    """Crops that this person had already."""
-    skipped: tuple[Skipped, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Identified:
-    """One face of a photograph, and who it is."""
-
-    face: Face
-    decision: Decision
+if TYPE_CHECKING:
+    from vultus.gallery.custody import ConsentGiven
 
 
 class Gallery:
-    """People in one database file, bound to one recogniser's contract. Thread-safe; several processes may share it.
+    """People in one collection of a database, bound to one recogniser's contract.
 
-    A write that returned survives kill -9 and a power cut. The file is made, with mode 0600, by the first enrolment.
+    Thread-safe; several processes may share it. A write that returned survives kill -9 and a power cut, and every
+    search sees what any process wrote before. The database is made, a file with mode 0600, by the first enrolment.
     """
 
     def __init__(self, binding: Binding) -> None:
@@ -75,25 +40,37 @@ class Gallery:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        place: str | Path,
         model: str | Path | Embedder | None = None,
         *,
+        collection: str = DEFAULT,
+        key: Key = None,
+        actor: str | None = None,
         models_dir: str | Path | None = None,
         create: bool = True,
+        settings: Mapping[str, Any] | None = None,
     ) -> Gallery:
-        """Open the gallery at `path`.
+        """Open a collection of the gallery at `place`.
 
         Args:
-            model: a recogniser, its name ("sface") or its .onnx file. Needed for a new gallery; of an existing one
-                only if its model moved. The gallery refuses any but the one it was made with.
+            place: the path of a SQLite file, or postgresql://USER@HOST/DATABASE.
+            model: a recogniser, its name ("sface") or its .onnx file. Needed for a new collection; of an existing one
+                only if its model moved. The collection refuses any but the one it was made with.
+            collection: people that are searched together; a database holds any number.
+            key: the key-encryption key, or where it is ("env:NAME", "file:PATH", "command:COMMAND"). None: the
+                environment's VULTUS_GALLERY_KEY, or else a file in the user's configuration folder, made with a new
+                gallery. Whoever loses it loses the gallery.
+            actor: who acts, for the audit log; None: VULTUS_ACTOR or the system's user.
             models_dir: where model files lie.
-            create: whether a missing file is a new gallery or a mistake.
+            create: whether a missing gallery is a new one or a mistake.
+            settings: of a new collection, see `Settings`; an existing one's are changed with `configure`.
 
         Raises:
-            VultusError: no such gallery, or a file that is none, damaged, or of a newer vultus.
-            ContractError: the gallery was made with another model.
+            VultusError: no such gallery, or a file that is none, damaged, or of another version.
+            ProtectionError: without its key, or with another.
+            ContractError: the collection was made with another model.
         """
-        return cls(Binding.open(Path(path), model, models_dir, create))
+        return cls(Binding.open(Place(str(place), collection, key, actor), model, models_dir, create, settings))
 
     def __enter__(self) -> Gallery:
         return self
@@ -102,201 +79,245 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
+        """Write a snapshot of a large index for the next start, and let the database go."""
         self._binding.close()
 
     @property
-    def path(self) -> Path:
-        return self._binding.path
+    def label(self) -> str:
+        """The database's place, for messages; without a password."""
+        return self._binding.label
 
     @property
-    def info(self) -> StoreInfo:
-        """Model, contract and dimension that the gallery is bound to, or will be once its file is made."""
+    def info(self) -> Info:
+        """What the collection is bound to, or will be once it is made; and its settings."""
         return self._binding.info
 
     @property
     def recognizer(self) -> Embedder:
-        """The gallery's recogniser, loaded on first use; ContractError if the gallery was made with another."""
+        """The collection's recogniser, loaded on first use; ContractError if it was made with another."""
         return self._binding.recognizer
+
+    def create(self) -> Info:
+        """Make database and collection now, not with the first enrolment."""
+        self._binding.make()
+        return self.info
+
+    def configure(self, **changes: Any) -> Settings:
+        """Change settings of the collection by name; the new ones. VultusError for one there is not."""
+        store = self._binding.make()
+        with store.writing() as write:
+            collection = collections.get(store, write.connection, self._binding.place.collection)
+            settings = collection.settings.changed(changes)
+            collections.set_settings(write, collection, settings)
+        return settings
 
     def enroll(
         self,
-        name: str,
+        person: str,
         *images: Image,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        consent: ConsentGiven | None = None,
         select: str | None = None,
         skip_bad: bool = False,
+        client_key: str | None = None,
     ) -> Enrolled:
         """Enrol photographs of one person: all of them, or none if one is bad.
 
         Args:
+            person: an id of yours, unique in the collection: up to 200 characters.
             images: paths, encoded bytes, or (H, W, 3) uint8 RGB arrays.
+            name: what people call them; the id where there is none. Given for somebody enrolled, it replaces theirs.
+            metadata: JSON, up to 16 KB; searches can be limited by it. Replaces what is there.
+            consent: recorded with the enrolment; needed where the collection requires one.
             select: which face is meant where there are several, "largest" or "center"; None makes that an error.
             skip_bad: enrol the good photographs and list the others; an error only if all are bad.
+            client_key: the same request repeated under the same key is answered, and not done a second time.
 
         Raises:
-            VultusError: a photograph is unreadable or does not show one face, or the name is impossible.
+            VultusError: a photograph is unreadable, does not show one face, is too bad, or does not look like the
+                person's others; the name is impossible; consent is missing.
         """
-        name = clean_name(name)
+        person = clean_name(person)
         if not images:
-            raise VultusError(f"nothing to enrol for {name!r}; give at least one photograph")
-        faces: list[Face] = []
+            raise VultusError(f"nothing to enrol for {person!r}; give at least one photograph")
+        settings, gate = self.info.settings, self._gate(ENROL_GATE)
+        shots: list[photographs.Shot] = []
         skipped: list[Skipped] = []
         for number, image in enumerate(images, 1):
             try:
-                faces.append(self._one_face(image, number, select))
+                shot = photographs.one_face(self.recognizer, image, number, select)
+                bad = photographs.faults(shot.quality, gate)
+                if bad:
+                    raise photographs.BadQuality(shot.image, bad)
             except VultusError as error:
                 if not skip_bad:
                     raise
-                skipped.append(Skipped(_image_name(image, number), str(error)))
-        if not faces:
-            raise VultusError(f"no photograph of {name!r} could be enrolled; the first: {skipped[0].reason}")
-        rows = self.recognizer.embed(faces)
-        digests = [_digest(face) for face in faces]
-        done = self.enroll_embeddings(
-            name,
-            rows,
+                skipped.append(photographs.skipped(error, image, number))
+            else:
+                shots.append(shot)
+        if not shots:
+            raise VultusError(f"no photograph of {person!r} could be enrolled; the first: {skipped[0].reason}")
+        rows = self.recognizer.embed([shot.face for shot in shots])
+        request = Request(
+            person,
+            [photographs.sample_of(shot, row, settings.keep_crops) for shot, row in zip(shots, rows, strict=True)],
+            [shot.image for shot in shots],
             self.recognizer.contract.id,
-            source_digests=digests,
-            detection_scores=[float(face.score) for face in faces],
+            name,
+            metadata,
+            consent,
+            client_key,
+            skip_bad,
+            tuple(skipped),
         )
-        return Enrolled(done.person, done.templates, done.repeated, tuple(skipped))
+        return self._enrol(request)
 
     def enroll_embeddings(
         self,
-        name: str,
+        person: str,
         embeddings: np.ndarray,
         contract_id: str,
         *,
-        source_digests: Sequence[str | None] | None = None,
-        detection_scores: Sequence[float | None] | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        consent: ConsentGiven | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        skip_bad: bool = False,
+        client_key: str | None = None,
     ) -> Enrolled:
-        """Enrol (N, D) float32 unit rows that the recogniser with `contract_id` made; all or none.
+        """Enrol (N, D) float32 unit rows that the recogniser with `contract_id` made; see `enroll`.
 
         Raises ContractError where they are another recogniser's or no unit rows.
         """
-        name = clean_name(name)
-        self._binding.require_contract(contract_id)
-        rows = check_embeddings(embeddings, self.info.dim)
-        nothing = [None] * len(rows)
-        pieces = zip(rows, source_digests or nothing, detection_scores or nothing, strict=True)
-        samples = [Sample(*piece) for piece in pieces]
-        if not samples:
-            raise VultusError(f"nothing to enrol for {name!r}; give at least one embedding")
-        added = self._binding.store_or_new().add(name, samples)
-        return Enrolled(name, added, len(samples) - added)
+        about = {"from": "embedding", **(provenance or {})}
+        samples = [Sample(row, provenance=about) for row in np.atleast_2d(np.asarray(embeddings))]
+        labels = [f"embedding {number}" for number in range(len(samples))]
+        return self._enrol(Request(person, samples, labels, contract_id, name, metadata, consent, client_key, skip_bad))
 
-    def identify(self, image: Image, fpir: float = FPIR, k: int = 5) -> list[Identified]:
+    def identify(
+        self,
+        image: Image,
+        fpir: float = FPIR,
+        k: int = 5,
+        *,
+        where: Mapping[str, Any] | None = None,
+        at_least: int | None = None,
+    ) -> list[Identified]:
         """Who is in a photograph: every face found, with its decision; empty where no face was found.
 
         Args:
             fpir: how often a stranger may be named, for example 0.001; the threshold follows from it, the recogniser's
-                calibration and the number of templates enrolled (`search_threshold`).
+                calibration and the number of templates searched (`search_threshold`).
             k: candidates listed a face, at least 2.
+            where: search only people whose metadata has these values.
+            at_least: a number of the change sequence that the search must have seen.
 
         Raises:
-            CalibrationError: the calibration does not support so low a rate at this size.
+            CalibrationError: no calibration, or none that supports so low a rate at this size.
         """
+        calibration, gate = self._binding.calibration, self._gate(PROBE_GATE)
         faces = self.recognizer.faces(image)
-        rows = self.recognizer.embed(faces)
-        decisions = self.identify_embeddings(rows, self.recognizer.contract.id, fpir, k)
-        return [Identified(face, decision) for face, decision in zip(faces, decisions, strict=True)]
+        measured = [
+            photographs.quality_of(face, [other for other in faces if other is not face]) if gate else None
+            for face in faces
+        ]
+        reasons = [photographs.faults(quality, gate) for quality in measured]
+        good = [face for face, bad in zip(faces, reasons, strict=True) if not bad]
+        rows = iter(self.recognizer.embed(good) if good else ())
+        probes = [Probe(None, bad) if bad else Probe(next(rows)) for bad in reasons]
+        found = searching.identify(self._binding, self._binding.current(at_least), probes, calibration, fpir, k, where)
+        return [Identified(*item) for item in zip(faces, found, measured, strict=True)]
 
     def identify_embeddings(
-        self, embeddings: np.ndarray, contract_id: str, fpir: float = FPIR, k: int = 5
+        self,
+        embeddings: np.ndarray,
+        contract_id: str,
+        fpir: float = FPIR,
+        k: int = 5,
+        *,
+        where: Mapping[str, Any] | None = None,
+        at_least: int | None = None,
     ) -> list[Decision]:
         """A decision for each of (Q, D) float32 unit rows; see `identify`."""
-        if k < 1:
-            raise VultusError(f"k is the number of candidates to list and at least 1, not {k}")
-        self._binding.require_contract(contract_id)
-        snapshot = self._binding.snapshot()
-        threshold = self._search_threshold(fpir, snapshot)
-        rows = check_embeddings(embeddings, self.info.dim)
-        # The second best decides between match and ambiguous, so it is always looked at.
-        found = snapshot.search(rows, max(2, k)) if snapshot else [[] for _ in rows]
-        return [decide(candidates, threshold) for candidates in found]
+        info = self.info
+        self._binding.require_contract(contract_id, info)
+        probes = [Probe(row) for row in check_embeddings(embeddings, info.dim)]
+        current = self._binding.current(at_least)
+        return searching.identify(self._binding, current, probes, self._binding.calibration, fpir, k, where)
 
     def threshold(self, fpir: float = FPIR) -> Threshold:
         """The threshold that `identify` would use now."""
-        return self._search_threshold(fpir, self._binding.snapshot())
+        current = self._binding.current()
+        return search_threshold(self._binding.calibration, fpir, len(current.view) if current else 0)
 
-    def verify(self, name: str, image: Image, fmr: float = FMR, *, select: str | None = None) -> Verified:
-        """Whether a photograph of one face shows the enrolled person `name`.
+    def verify(self, person: str, image: Image, fmr: float = FMR, *, select: str | None = None) -> Verified:
+        """Whether a photograph of one face shows the enrolled `person`; the best of all their templates decides.
 
         Args:
             fmr: how often an impostor may pass, for the claim as a whole: the more templates the person has, the
                 stricter each comparison (`claim_threshold`).
 
         Raises:
-            VultusError: unknown name, or not one face.
-            CalibrationError: the calibration does not support so low a rate.
+            VultusError: unknown person, not one face, or one of too bad a quality.
+            CalibrationError: no calibration, or none that supports so low a rate.
         """
-        _, templates = self._binding.existing_store().templates_of(name)
-        recognizer = self.recognizer
-        calibration = require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
-        threshold = claim_threshold(calibration, fmr, len(templates))
-        rows = check_embeddings(recognizer.embed([self._one_face(image, 1, select)]), self.info.dim)
-        score = float(np.clip(templates @ rows[0], -1, 1).max())
-        return Verified(score >= threshold.score, clean_name(name), score, threshold, fmr, len(templates))
+        current, calibration = self._binding.existing(), self._binding.calibration
+        shot = photographs.one_face(self.recognizer, image, 1, select)
+        bad = photographs.faults(shot.quality, self._gate(PROBE_GATE))
+        if bad:
+            raise photographs.BadQuality(shot.image, bad)
+        row = check_embeddings(self.recognizer.embed([shot.face]), current.collection.dim)[0]
+        return searching.verify(self._binding, current, person, row, calibration, fmr)
 
-    def persons(self) -> list[PersonInfo]:
-        """Everyone enrolled, by name. Needs no model."""
-        store = self._binding.store
-        return store.persons() if store else []
+    def investigate(
+        self, image: Image, k: int = 20, *, where: Mapping[str, Any] | None = None, reason: str = ""
+    ) -> list[Investigated]:
+        """For a trained examiner: whom each face looks most like, ranked, with no threshold and no decision.
+
+        `reason` goes into the audit log. Bad photographs are searched too: what they are worth the examiner must see.
+        """
+        current, recognizer = self._binding.existing(), self.recognizer
+        faces = recognizer.faces(image)
+        rows = check_embeddings(recognizer.embed(faces) if faces else [], current.collection.dim)
+        calibration = recognizer.calibration
+        found = searching.investigate(self._binding, current, rows, calibration, k, where, reason)
+        return [Investigated(face, item) for face, item in zip(faces, found, strict=True)]
+
+    def persons(
+        self, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int | None = None
+    ) -> list[PersonInfo]:
+        """Everyone enrolled, by id; those after `after`, at most `limit`. Needs no model."""
+        current = self._binding.collection()
+        if current is None:
+            return []
+        with self._binding.store.reading() as connection:
+            return persons.listed(connection, current, where, after=after, limit=limit)
 
     def describe(self) -> str:
         """One line: how many people and templates, and of which model."""
-        people = self.persons()
-        templates = sum(person.templates for person in people)
-        counts = f"{_count(len(people), 'person', 'people')}, {_count(templates, 'template', 'templates')}"
-        return f"{self.path}: {counts}, model {self.info.model}"
+        collection = self._binding.collection()
+        people, templates = 0, 0
+        if collection is not None:
+            with self._binding.store.reading() as connection:
+                people, templates = collections.counts(connection, collection)
+        counts = f"{_count(people, 'person', 'people')}, {_count(templates, 'template', 'templates')}"
+        return f"{self.label}: {counts}, model {self.info.model}"
 
-    def forget(self, *names: str) -> int:
-        """Erase people, all or none; the number of templates removed. Needs no model.
+    def _enrol(self, request: Request) -> Enrolled:
+        try:
+            calibration: Calibration | None = self._binding.calibration
+        except CalibrationError:
+            calibration = None
+        return enrolment.enrol(self._binding, request, calibration)
 
-        Rows are deleted, and their bytes leave the database and its write-ahead log. Backups, file-system snapshots and
-        worn-out blocks of a flash disk are beyond reach. Warns where another process kept the file too busy to take the
-        bytes out; opening the gallery again does it then.
-        """
-        if not names:
-            raise VultusError("nobody to forget; give a name")
-        store = self._binding.store
-        if store is None:
-            raise unknown_name(clean_name(names[0]), (), str(self.path))
-        removed, clean = store.remove(names)
-        self._binding.snapshot()  # out of this process's index as well
-        if not clean:
-            warnings.warn(
-                f"forgotten, but {self.path} was too busy to take the old bytes out; open the gallery again to do it",
-                stacklevel=2,
-            )
-        return removed
-
-    def _search_threshold(self, fpir: float, snapshot: Snapshot | None) -> Threshold:
-        recognizer = self.recognizer
-        calibration = require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
-        return search_threshold(calibration, fpir, len(snapshot) if snapshot else 0)
-
-    def _one_face(self, image: Image, number: int, select: str | None) -> Face:
-        if select not in (None, "largest", "center"):
-            raise VultusError(f"unknown selection {select!r}; choose largest or center")
-        faces = self.recognizer.faces(image, cast(Select, select or "all"))
-        if len(faces) != 1:
-            where = _image_name(image, number)
-            if not faces:
-                raise VultusError(f"{where}: no face found; use a clearer photograph")
-            raise VultusError(
-                f"{where}: {len(faces)} faces found where one is needed; crop the photograph, or select the largest or "
-                "the one at the center"
-            )
-        return faces[0]
+    def _gate(self, default: Gate) -> Gate | None:
+        settings = self.info.settings
+        if not settings.gates:
+            return None
+        changed = settings.enrol_gate if default is ENROL_GATE else settings.probe_gate
+        return Gate.from_dict(changed or {}, default)
 
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def _image_name(image: Image, number: int) -> str:
-    return str(image) if isinstance(image, str | Path) else f"image {number}"
-
-
-def _digest(face: Face) -> str | None:
-    return None if face.crop is None else hashlib.sha256(np.ascontiguousarray(face.crop).tobytes()).hexdigest()

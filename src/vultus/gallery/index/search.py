@@ -39,7 +39,7 @@ def search(
     slacks = np.array([part.slack for part in parts])
     scans = [Scan(*part.scan(probes, width, mask)) for part, mask in zip(parts, allowed, strict=True)]
     ranked, needed = _rescored(parts, scans, slacks, probes, k, fusion)
-    short = np.stack([scan.floors for scan in scans], 1) >= ranked.least(k)[:, None] - slacks
+    short = _short(scans, slacks, ranked, k)
     results = [ranked.hits(probe, k) for probe in range(len(probes))]
     again = np.flatnonzero(short.any(1))
     if len(again) * 10 > len(probes):
@@ -76,9 +76,15 @@ def _wider(
         ]
         probes, pending = probes[pending], np.arange(len(pending))
         ranked, _ = _rescored(parts, scans, slacks, probes, k, fusion)
-        short = np.stack([scan.floors for scan in scans], 1) >= ranked.least(k)[:, None] - slacks
+        short = _short(scans, slacks, ranked, k)
         if not short.any():
             return [ranked.hits(probe, k) for probe in pending]
+
+
+def _short(scans: Sequence[Scan], slacks: np.ndarray, ranked: Ranked, k: int) -> np.ndarray:
+    """(Q, parts) bool: whether what a scan left out may hold one of the k best; what it saw whole left out nothing."""
+    floors = np.stack([scan.floors for scan in scans], 1)
+    return (floors >= ranked.least(k)[:, None] - slacks) & (floors > -np.inf)
 
 
 def _rescored(

@@ -185,6 +185,11 @@ def rows_of(
     return tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
 
 
+def rows_of_person(store: Store, connection: Connection, collection: Collection, person: Person) -> np.ndarray:
+    """(N, D) float32 rotated rows of one person's templates in use; none of somebody suspended."""
+    return opened(store, connection, collection, active(collection).where(persons.c.id == person.id))[2]
+
+
 def check_embeddings(embeddings: np.ndarray | Sequence[np.ndarray], dim: int) -> np.ndarray:
     """`embeddings` as (N, dim) float32. Raises ContractError for another dimension, NaN, or a length other than 1."""
     try:

@@ -1,0 +1,218 @@
+"""Enrolling: everything that is asked of a person and of their photographs before a template is stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vultus.errors import CalibrationError, VultusError
+from vultus.evaluation import Calibration
+from vultus.gallery.binding import Binding
+from vultus.gallery.live import Current
+from vultus.gallery.names import clean_name
+from vultus.gallery.photographs import Skipped
+from vultus.gallery.protection.canonical import canonical
+from vultus.gallery.store import Collection, Person, Sample, Write, check_embeddings, collections, persons, templates
+
+if TYPE_CHECKING:
+    from vultus.gallery.custody import ConsentGiven
+    from vultus.gallery.guards import Duplicate
+
+
+@dataclass(frozen=True)
+class Lookalike:
+    """Somebody enrolled under another id whom the new templates look like."""
+
+    person: str
+    name: str
+    score: float
+    """Of the best pair of templates."""
+    fpir: float
+    """How often a stranger's enrolment would warn so."""
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What an enrolment did."""
+
+    person: str
+    templates: int
+    """New templates stored."""
+    repeated: int
+    """Photographs that this person had already."""
+    skipped: tuple[Skipped, ...] = ()
+    duplicates: tuple[Lookalike, ...] = ()
+    """Whom the person may be enrolled as already; a warning, to be looked into."""
+    warnings: tuple[str, ...] = ()
+    """Checks that could not be made."""
+    position: int = 0
+    """Of the change sequence: a search that demands at least this one sees the enrolment."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What somebody asks to be enrolled."""
+
+    person: str
+    samples: Sequence[Sample]
+    images: Sequence[str]
+    """What the samples are called in messages."""
+    contract_id: str
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    consent: ConsentGiven | None = None
+    client_key: str | None = None
+    skip_bad: bool = False
+    skipped: Sequence[Skipped] = field(default=())
+    """Photographs that were given up before."""
+
+
+def enrol(binding: Binding, request: Request, calibration: Calibration | None) -> Enrolled:
+    """Store the samples, in one transaction: all of them or, unless the bad may be skipped, none.
+
+    Raises ContractError for embeddings of another recogniser or none of unit length, VultusError for what is refused.
+    """
+    from vultus.gallery.custody import check_consent, record_in
+    from vultus.gallery.store.idempotency import remember, remembered
+
+    person_id = clean_name(request.person)
+    info = binding.info
+    binding.require_contract(request.contract_id, info)
+    if not len(request.samples):
+        raise VultusError(f"nothing to enrol for {person_id!r}; give at least one embedding")
+    rows = check_embeddings([sample.embedding for sample in request.samples], info.dim)
+    store = binding.make()
+    current = binding.existing()
+    duplicates, warnings = (), ()
+    if calibration is None:
+        warnings = ("no calibration: neither odd photographs nor people enrolled twice were looked for",)
+    else:
+        duplicates = lookalikes(binding, current, person_id, rows, calibration)
+    with store.writing() as write:
+        collection = collections.refreshed(store, write.connection, current.collection)
+        binding.require_contract(request.contract_id, collection)
+        found = persons.find(write.connection, collection, person_id)
+        asked = ""
+        if found is None:
+            person, key = persons.add(store, write, collection, person_id, request.name, request.metadata)
+        else:
+            person, key = found, persons.key_of(store, write.connection, found)
+        if request.client_key is not None:
+            asked = key.digest(_spelt(request, rows))
+            before = remembered(write.connection, collection, request.client_key, asked)
+            if before is not None:
+                return _answer(before)
+        if found is not None:
+            persons.describe(write, person, request.name, request.metadata)
+        if request.consent is not None:
+            record_in(write, collection, person, key, request.consent)
+        check_consent(write.connection, collection, person, write.now)
+        kept, refused = _consistent(binding, write, collection, person, rows, request, calibration)
+        made = templates.add(write, collection, person, key, [request.samples[i] for i in kept])
+        _check_room(write, collection, person)
+        persons.seen(write, [person.id])
+        done = Enrolled(
+            person.external_id,
+            sum(made_id is not None for made_id in made),
+            sum(made_id is None for made_id in made),
+            (*request.skipped, *refused),
+            duplicates,
+            warnings,
+            position=write.head,
+        )
+        details = {
+            "templates": done.templates,
+            "repeated": done.repeated,
+            "skipped": len(done.skipped),
+            "new": not found,
+        }
+        write.audit("enrolled", collection.uuid, key.pseudonym, details)
+        if request.client_key is not None:
+            remember(write, collection, person, request.client_key, asked, done.to_dict())
+    return done
+
+
+def lookalikes(
+    binding: Binding, current: Current, person_id: str, rows: np.ndarray, calibration: Calibration
+) -> tuple[Lookalike, ...]:
+    """Who else the new rows look like, by the collection's rate of false alarms."""
+    from vultus.gallery.guards import find_duplicates
+
+    collection, view = current.collection, current.view
+    rate = collection.settings.duplicate_fpir
+    if rate is None or not len(view) or not len(rows):
+        return ()
+    hits = view.search(collection.rotation.apply(rows), 3)
+    with binding.store.reading() as connection:
+        own = persons.find(connection, collection, person_id)
+        alike = find_duplicates(hits, own.id if own else None, calibration, rate, len(view))
+        known = persons.by_id(connection, [duplicate.person_id for duplicate in alike])
+    return tuple(_lookalike(known[d.person_id], d, rate) for d in alike if d.person_id in known)
+
+
+def _lookalike(person: Person, found: Duplicate, rate: float) -> Lookalike:
+    return Lookalike(person.external_id, person.name, found.score, rate)
+
+
+def _consistent(
+    binding: Binding,
+    write: Write,
+    collection: Collection,
+    person: Person,
+    rows: np.ndarray,
+    request: Request,
+    calibration: Calibration | None,
+) -> tuple[list[int], list[Skipped]]:
+    """Which samples fit the person's others; VultusError for one that does not, unless the bad are skipped."""
+    from vultus.gallery.guards import far_templates
+
+    everything = list(range(len(rows)))
+    rate = collection.settings.outlier_fmr
+    if rate is None or calibration is None:
+        return everything, []
+    try:
+        threshold = calibration.threshold_at(rate)
+    except CalibrationError:
+        return everything, []
+    known = templates.rows_of_person(binding.store, write.connection, collection, person)
+    far = far_templates(collection.rotation.apply(rows), known, threshold)
+    refused = [Skipped(request.images[one.row], str(one), ("not_like_the_others",)) for one in far]
+    if refused and (not request.skip_bad or len(refused) == len(rows)):
+        raise VultusError(f"{refused[0].image}: {refused[0].reason}")
+    gone = {one.row for one in far}
+    return [i for i in everything if i not in gone], refused
+
+
+def _check_room(write: Write, collection: Collection, person: Person) -> None:
+    most = collection.settings.max_templates
+    number = len(templates.of_person(write.connection, collection, person))
+    if number > most:
+        raise VultusError(
+            f"{person.external_id!r} would have {number} templates; this collection keeps at most {most} a person: "
+            "remove one, or set max_templates"
+        )
+
+
+def _spelt(request: Request, rows: np.ndarray) -> bytes:
+    """What makes two requests the same."""
+    made_of = [
+        hashlib.sha256(row.astype("<f4").tobytes() if sample.source is None else sample.source).hexdigest()
+        for sample, row in zip(request.samples, rows, strict=True)
+    ]
+    return canonical([request.person, request.name, dict(request.metadata or {}), made_of])
+
+
+def _answer(result: Mapping[str, Any]) -> Enrolled:
+    plain = dict(result)
+    plain["skipped"] = tuple(Skipped(**{**one, "codes": tuple(one["codes"])}) for one in plain["skipped"])
+    plain["duplicates"] = tuple(Lookalike(**one) for one in plain["duplicates"])
+    plain["warnings"] = tuple(plain["warnings"])
+    return Enrolled(**plain)

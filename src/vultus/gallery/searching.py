@@ -1,0 +1,214 @@
+"""Searching: probes to decisions, each written to the audit log before it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from vultus.errors import VultusError
+from vultus.evaluation import Calibration, Threshold
+from vultus.faces import Face
+from vultus.faces.quality import Quality, Reason
+from vultus.gallery.binding import Binding
+from vultus.gallery.decision import (
+    Candidate,
+    Decision,
+    Kind,
+    Verified,
+    decide,
+    decide_claim,
+    low_quality,
+    search_threshold,
+)
+from vultus.gallery.index import Hit
+from vultus.gallery.investigation import Investigation, investigation
+from vultus.gallery.live import Current
+from vultus.gallery.names import unknown_name
+from vultus.gallery.store import Person, Write, persons
+
+
+@dataclass(frozen=True, eq=False)
+class Identified:
+    """One face of a photograph, and who it is."""
+
+    face: Face
+    decision: Decision
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Investigated:
+    """One face of a photograph, and whom it looks like."""
+
+    face: Face
+    investigation: Investigation
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """What is looked up, or why it is not."""
+
+    row: np.ndarray | None
+    """(D,) float32, unit length."""
+    reasons: tuple[Reason, ...] = ()
+
+
+def identify(
+    binding: Binding,
+    current: Current | None,
+    probes: Sequence[Probe],
+    calibration: Calibration,
+    fpir: float,
+    k: int,
+    where: Mapping[str, Any] | None,
+) -> list[Decision]:
+    """A decision a probe; each is in the audit log when this returns, if the collection keeps one of searches."""
+    if k < 1:
+        raise VultusError(f"k is the number of candidates to list and at least 1, not {k}")
+    if current is None:
+        threshold = search_threshold(calibration, fpir, 0)
+        return [_decided([], probe, threshold, calibration, 0, 0) for probe in probes]
+    among = _among(binding, current, where)
+    searched = current.view.count(among)
+    threshold = search_threshold(calibration, fpir, searched)
+    # The second best decides between match and ambiguous, so it is always looked at.
+    hits = _search(current, probes, max(2, k), among)
+
+    def answer(connection: Connection) -> tuple[list[Decision], dict[str, Person]]:
+        people = persons.by_id(connection, [hit.person_id for found in hits for hit in found])
+        decisions = [
+            _decided(_candidates(found, people), probe, threshold, calibration, searched, current.view.position)
+            for found, probe in zip(hits, probes, strict=True)
+        ]
+        return decisions, {person.external_id: person for person in people.values()}
+
+    store = binding.store
+    if current.collection.settings.audit_searches:
+        with store.writing() as write:
+            decisions, people = answer(write.connection)
+            _log(binding, write, current, decisions, people, fpir)
+        return decisions
+    with store.reading() as connection:
+        decisions, people = answer(connection)
+    if any(decision.kind is Kind.MATCH for decision in decisions):
+        with store.writing() as write:
+            there = persons.by_id(write.connection, [person.id for person in people.values()])
+            people = {name: person for name, person in people.items() if person.id in there}
+            matches = [d for d in decisions if d.kind is Kind.MATCH and d.person in people]
+            _log(binding, write, current, matches, people, fpir)
+    return decisions
+
+
+def verify(
+    binding: Binding, current: Current, person_id: str, row: np.ndarray, calibration: Calibration, fmr: float
+) -> Verified:
+    """Whether `row` is the enrolled person; against the best of all their templates."""
+    with binding.store.writing() as write:
+        person = persons.require(binding.store, write.connection, current.collection, person_id)
+        among = np.array([person.id], np.int64)
+        templates = current.view.count(among)
+        if not templates:
+            why = "suspended, because consent was withdrawn" if person.status == "suspended" else "without a template"
+            raise VultusError(f"{person.external_id!r} is {why}; nobody can be verified as them")
+        hit = current.view.search(current.collection.rotation.apply(row[None]), 1, among=among)[0][0]
+        best = Candidate(person.external_id, hit.score, hit.template_id, person.name)
+        result = decide_claim(best, fmr, templates, calibration, position=current.view.position)
+        details = {"match": result.match, "fmr": fmr, "threshold": result.threshold.score, "score": round(hit.score, 4)}
+        key = persons.key_of(binding.store, write.connection, person)
+        write.audit("verified", current.collection.uuid, key.pseudonym, details)
+        if result.match:
+            persons.seen(write, [person.id])
+    return result
+
+
+def investigate(
+    binding: Binding,
+    current: Current,
+    rows: np.ndarray,
+    calibration: Calibration | None,
+    k: int,
+    where: Mapping[str, Any] | None,
+    reason: str,
+) -> list[Investigation]:
+    """The `k` most alike a row, without a threshold; that it was done, and why, is always in the audit log."""
+    among = _among(binding, current, where)
+    hits = _search(current, [Probe(row) for row in rows], k, among)
+    searched, position = current.view.count(among), current.view.position
+    with binding.store.writing() as write:
+        people = persons.by_id(write.connection, [hit.person_id for found in hits for hit in found])
+        details = {"probes": len(rows), "searched": searched, "listed": k, "reason": reason, "position": position}
+        write.audit("investigated", current.collection.uuid, None, details)
+    return [
+        investigation(_candidates(found, people), calibration, searched=searched, position=position) for found in hits
+    ]
+
+
+def _among(binding: Binding, current: Current, where: Mapping[str, Any] | None) -> np.ndarray | None:
+    if not where:
+        return None
+    with binding.store.reading() as connection:
+        return persons.matching(connection, current.collection, where)
+
+
+def _search(current: Current, probes: Sequence[Probe], k: int, among: np.ndarray | None) -> list[list[Hit]]:
+    rows = [probe.row for probe in probes if probe.row is not None]
+    if not rows:
+        return [[] for _ in probes]
+    rotated = current.collection.rotation.apply(np.stack(rows))
+    found = iter(current.view.search(rotated, k, fusion=current.collection.settings.fusion, among=among))
+    return [[] if probe.row is None else next(found) for probe in probes]
+
+
+def _candidates(found: Sequence[Hit], people: Mapping[int, Person]) -> list[Candidate]:
+    """With names; without those who were erased while the search ran."""
+    return [
+        Candidate(people[hit.person_id].external_id, hit.score, hit.template_id, people[hit.person_id].name)
+        for hit in found
+        if hit.person_id in people
+    ]
+
+
+def _decided(
+    candidates: Sequence[Candidate],
+    probe: Probe,
+    threshold: Threshold,
+    calibration: Calibration,
+    searched: int,
+    position: int,
+) -> Decision:
+    if probe.row is None:
+        return low_quality([str(reason) for reason in probe.reasons], threshold, position=position)
+    return decide(candidates, threshold, calibration, searched=searched, position=position)
+
+
+def _log(
+    binding: Binding,
+    write: Write,
+    current: Current,
+    decisions: Sequence[Decision],
+    people: Mapping[str, Person],
+    fpir: float,
+) -> None:
+    for decision in decisions:
+        subject = None
+        if decision.person is not None:
+            person = people[decision.person]
+            subject = persons.key_of(binding.store, write.connection, person).pseudonym
+            persons.seen(write, [person.id])
+        details = {
+            "decision": decision.kind.value,
+            "fpir": fpir,
+            "threshold": round(decision.threshold.score, 6),
+            "score": None if decision.score is None else round(decision.score, 4),
+            "searched": decision.searched,
+            "position": decision.position,
+        }
+        write.audit("identified", current.collection.uuid, subject, details)
+
+
+def nobody(person_id: str, label: str) -> VultusError:
+    return unknown_name(person_id, (), label)
