@@ -393,10 +393,10 @@ DEGRADATIONS: dict[str, Change] = {
     "untouched": light(1.0),
     **{f"blur, sigma {e} % of the eyes' distance": blur(e) for e in (3, 5, 7, 10)},
     **{f"shaken by {e} %": motion(e) for e in (20, 35, 50)},
-    **{f"{f:.0%} of the light": light(f) for f in (0.3, 0.1, 0.03, 0.01)},
+    **{f"{f:.0%} of the light": light(f) for f in (0.3, 0.1, 0.05, 0.03, 0.01)},
     **{f"{f:g} times the light": light(f) for f in (2, 4, 8, 16)},
     **{f"one side without {s:.0%} of it": side(s) for s in (0.8, 0.95)},
-    **{f"eyes {p} pixels apart": smaller(p) for p in (40, 30, 20, 12, 8)},
+    **{f"eyes {p} pixels apart": smaller(p) for p in (40, 30, 20, 16, 12, 8)},
     **{f"turned by {d} degrees": rotate(d) for d in (15, 20, 30, 45)},
     **{f"noise, sigma {s}": noise(s) for s in (10, 25)},
 }
