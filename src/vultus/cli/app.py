@@ -45,6 +45,8 @@ _EXTRAS = {
     "openvino": "openvino",
     "nncf": "int8",
     "executorch": "executorch",
+    "psycopg": "postgresql",
+    "pymilvus": "milvus",
 }
 """Which extra installs a module that the base install leaves out."""
 
