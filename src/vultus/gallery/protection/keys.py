@@ -49,6 +49,10 @@ class KeyEncryptionKey:
         """The secret in base64, to be kept in a file or a secret store."""
         return encode_key(self._secret)
 
+    def for_file(self, purpose: bytes) -> bytes:
+        """32 bytes: a key of its own for files that are sealed for `purpose`."""
+        return derive(self._secret, b"vultus key-encryption key: file\n" + purpose)
+
     def wrap(self, key: bytes, bound_to: bytes) -> bytes:
         """nonce (12) || ciphertext || tag (16), AES-256-GCM. `bound_to` names whose key it is."""
         return seal_with(self._cipher, key, bound_to)
@@ -72,23 +76,27 @@ def encode_key(secret: bytes) -> str:
     return base64.b64encode(check_key(secret, "a key-encryption key")).decode("ascii")
 
 
-def default_key_path(gallery_id: str) -> Path:
-    """Where the key of a gallery lies if nothing else is said: $XDG_CONFIG_HOME or ~/.config, vultus/keys/ID.key."""
+def default_key_path(gallery_id: str, key_id: str | None = None) -> Path:
+    """Where the key of a gallery lies if nothing else is said: $XDG_CONFIG_HOME or ~/.config, vultus/keys/ID.key.
+
+    A key that another was rotated to lies in ID.KEY_ID.key: no rotation overwrites a key that a backup may need.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", gallery_id):
         raise ValueError(f"gallery id {gallery_id!r}: letters, digits, dots and dashes only")
     configured = os.environ.get("XDG_CONFIG_HOME", "")  # relative paths are to be ignored (XDG Base Directory)
     root = Path(configured if configured.startswith("/") else os.path.expanduser("~/.config"))
-    return root / "vultus" / "keys" / f"{gallery_id}.key"
+    return root / "vultus" / "keys" / (f"{gallery_id}.key" if key_id is None else f"{gallery_id}.{key_id}.key")
 
 
-def load_key(spec: str | None, gallery_id: str) -> KeyEncryptionKey:
+def load_key(spec: str | None, gallery_id: str, key_id: str | None = None) -> KeyEncryptionKey:
     """The key-encryption key of a gallery.
 
     `spec` is `env:NAME` (a variable that holds the key), `file:PATH` (a file that only its owner may read), or
     `command:WORDS` (run without a shell; the key is what it prints; its error output is thrown away, since it may hold
     secrets). None looks at the variable VULTUS_GALLERY_KEY, which holds such a text or the key itself, and then at
-    `default_key_path`. A key is base64 of 32 bytes; white space around it is ignored. A secret mounted readable for
-    everybody, as containers do, is read with `command:cat PATH`: then the container is the wall around it.
+    `default_key_path`, first for the key `key_id`, if that is known. A key is base64 of 32 bytes; white space around it
+    is ignored. A secret mounted readable for everybody, as containers do, is read with `command:cat PATH`: then the
+    container is the wall around it.
 
     `ProtectionError` names where the key was looked for and how to mend it, and never shows what was found there.
     """
@@ -101,6 +109,9 @@ def load_key(spec: str | None, gallery_id: str) -> KeyEncryptionKey:
         return _decode(value.encode(errors="replace"), f"${VARIABLE}", also=f"or {WHERE}")
     path = default_key_path(gallery_id)
     try:
+        if key_id is not None:
+            with contextlib.suppress(FileNotFoundError):
+                return _from_file(default_key_path(gallery_id, key_id))
         return _from_file(path)
     except FileNotFoundError:
         raise ProtectionError(
@@ -108,12 +119,14 @@ def load_key(spec: str | None, gallery_id: str) -> KeyEncryptionKey:
         ) from None
 
 
-def make_default_key(gallery_id: str) -> tuple[KeyEncryptionKey, Path]:
+def make_default_key(gallery_id: str, rotated: bool = False) -> tuple[KeyEncryptionKey, Path]:
     """A new key in `default_key_path`, in a folder of mode 0700 and a file of mode 0600, whole or not at all.
 
-    A key that is there already is never overwritten: `ProtectionError`.
+    `rotated`: it is not the gallery's first, and its file has its id in the name. A key that is there already is never
+    overwritten: `ProtectionError`.
     """
-    key, path = KeyEncryptionKey.generate(), default_key_path(gallery_id)
+    key = KeyEncryptionKey.generate()
+    path = default_key_path(gallery_id, key.id if rotated else None)
     try:
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)

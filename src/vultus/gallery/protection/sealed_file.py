@@ -12,7 +12,7 @@ import re
 import struct
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,8 +92,13 @@ def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequenc
         raise SealedFileError(f"cannot write {path}: {error.strerror}; make room or choose another path") from None
 
 
-def read_sealed(path: Path, key: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Header and arrays of a sealed file. `SealedFileError` if a bit of it was changed, or the key is another."""
+def read_sealed(
+    path: Path, key: bytes, allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Header and arrays of a sealed file. `SealedFileError` if a bit of it was changed, or the key is another.
+
+    `allocate(shape, dtype)`: where the arrays come to lie, for those that shall not be held in memory.
+    """
     check_key(key, "the key of a sealed file")
     with _opened(path) as file:
         described, start = _read_start(file, path)
@@ -104,7 +109,7 @@ def read_sealed(path: Path, key: bytes) -> tuple[dict[str, Any], list[np.ndarray
             raise SealedFileError(f"{path} was cut, or its header changed; make it anew or restore a backup")
         places = _places(sizes, chunk)
         try:
-            arrays = [np.empty(shape, dtype) for dtype, shape in specs]
+            arrays = [allocate(shape, dtype) for dtype, shape in specs]
         except (ValueError, MemoryError):
             raise SealedFileError(f"{path} holds {sum(sizes):,} bytes, more than there is memory; free some") from None
         views = [_bytes(array) for array in arrays]
