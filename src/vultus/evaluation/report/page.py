@@ -113,7 +113,7 @@ class Decision:
 
     probe: bytes | None
     probe_name: str
-    decision: Literal["match", "unknown", "ambiguous"]
+    decision: Literal["match", "unknown", "ambiguous", "low_quality"]
     score: float
     """Score of the best candidate."""
     threshold: float
