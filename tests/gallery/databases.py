@@ -1,4 +1,4 @@
-"""The databases that a gallery can lie in: a SQLite file, and a real PostgreSQL server that can be stopped and killed."""
+"""The databases that a gallery can lie in: a SQLite file, and a PostgreSQL server that can be stopped and killed."""
 
 from __future__ import annotations
 

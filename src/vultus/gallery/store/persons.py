@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.expression import TextClause
 
+from vultus.errors import VultusError
 from vultus.gallery.names import clean_metadata, clean_name
 from vultus.gallery.protection import DataKey
 from vultus.gallery.store.collections import Collection, unknown_person
@@ -75,7 +79,7 @@ def add(
     name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> tuple[Person, DataKey]:
-    """Make a person with a key of their own. The database refuses a second one of the same external id."""
+    """Make a person with a key of their own; VultusError, and an end of the write, for a second one of that id."""
     made, key = str(uuid.uuid4()), DataKey.new()
     external_id = clean_name(external_id)
     values = {
@@ -88,7 +92,12 @@ def add(
         "created": write.now,
         "last_seen": write.now,
     }
-    done = write.connection.execute(insert(persons).values(values))
+    try:
+        done = write.connection.execute(insert(persons).values(values))
+    except IntegrityError:
+        raise VultusError(
+            f"{external_id!r} is enrolled in {store.label} already; look for them in the transaction that adds them"
+        ) from None
     person_id = int(done.inserted_primary_key[0])  # pyright: ignore[reportOptionalSubscript]
     sealed = store.key.wrap(key.secret, key_bound(made))
     write.connection.execute(insert(person_keys).values(person_id=person_id, sealed=sealed))
@@ -152,15 +161,15 @@ def listed(
     """People by external id, those after `after`, at most `limit`; `where` as in `matching`."""
     used = and_(templates.c.person_id == persons.c.id, templates.c.contract_id == collection.contract_id)
     query = (
-        select(persons, func.count(templates.c.id).label("count"))
+        select(persons, func.count(templates.c.id).label("used"))
         .join(templates, used, isouter=True)
-        .where(persons.c.collection_id == collection.id, persons.c.external_id > after, *_conditions(where))
+        .where(persons.c.collection_id == collection.id, persons.c.external_id > after, *_conditions(connection, where))
         .group_by(persons.c.id)
         .order_by(persons.c.external_id)
         .limit(limit)
     )
     return [
-        PersonInfo(r.external_id, r.name, r.count, r.status, r.created, r.last_seen, r.metadata)
+        PersonInfo(r.external_id, r.name, r.used, r.status, r.created, r.last_seen, r.metadata)
         for r in connection.execute(query)
     ]
 
@@ -176,23 +185,31 @@ def by_id(connection: Connection, ids: Sequence[int] | np.ndarray) -> dict[int, 
 
 
 def matching(connection: Connection, collection: Collection, where: Mapping[str, Any]) -> np.ndarray:
-    """Sorted int64 ids of the people whose metadata has these values at its top level."""
-    query = select(persons.c.id).where(persons.c.collection_id == collection.id, *_conditions(where))
+    """Sorted int64 ids of the people whose metadata has these values at its top level.
+
+    A value is text, a number (1 and 1.0 are the same), true, false or null; VultusError for another.
+    """
+    query = select(persons.c.id).where(persons.c.collection_id == collection.id, *_conditions(connection, where))
     return np.array(sorted(connection.execute(query).scalars()), np.int64)
 
 
-def _conditions(where: Mapping[str, Any] | None) -> list:
+def _conditions(connection: Connection, where: Mapping[str, Any] | None) -> list[TextClause]:
+    """Equal by value and by kind, in both databases: "1" is not 1, and 1 is not true."""
     conditions = []
-    for key, value in clean_metadata(where or {}).items():
-        item = persons.c.metadata[key]
-        if isinstance(value, bool):
-            conditions.append(item.as_boolean() == value)
-        elif isinstance(value, int):
-            conditions.append(item.as_integer() == value)
-        elif isinstance(value, float):
-            conditions.append(item.as_float() == value)
+    for at, (key, value) in enumerate(clean_metadata(where or {}).items()):
+        if isinstance(value, dict | list):
+            raise VultusError(f"people cannot be filtered by {key!r}: give text, a number, true, false or null")
+        given = {f"key{at}": key, f"value{at}": json.dumps(value)}
+        if connection.dialect.name == "postgresql":
+            condition = f"persons.metadata -> :key{at} = CAST(:value{at} AS jsonb)"
         else:
-            conditions.append(item.as_string() == str(value))
+            # The value goes through SQLite's own reading of JSON, as what is stored did.
+            condition = (
+                f"EXISTS (SELECT 1 FROM json_each(persons.metadata) AS item, json_each('[' || :value{at} || ']') AS wanted "
+                f"WHERE item.key = :key{at} AND item.value IS wanted.value AND (item.type = wanted.type OR "
+                "item.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real')))"
+            )
+        conditions.append(text(condition).bindparams(**given))
     return conditions
 
 

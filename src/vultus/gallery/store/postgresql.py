@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vultus.errors import VultusError
 
@@ -46,7 +47,7 @@ class PostgreSQL:
             if error.name != "psycopg":
                 raise
             raise VultusError("a gallery on PostgreSQL needs psycopg: uv add 'vultus[postgresql]'") from None
-        self.label = url.set(drivername="postgresql", username=None, password=None, query={}).render_as_string()
+        self.label = URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
 
     def state_folder(self, uuid: str) -> Path:
         """Where what belongs to the gallery but not into its database lies: in the user's state folder."""
@@ -78,7 +79,7 @@ class PostgreSQL:
         connection.execute(text("SELECT id FROM gallery WHERE id = 1 FOR UPDATE"))
 
     def scrub(self) -> bool:
-        """Rewrite the table of wrapped keys, and vacuum the others. False where somebody is in the way.
+        """Rewrite the tables of wrapped keys, and vacuum the others. False where somebody is in the way.
 
         What PostgreSQL's write-ahead log, its archive, replicas and backups still hold of an erased person is a key
         that is wrapped, and text sealed with it: see docs/protection.md for how long they keep it.
@@ -86,10 +87,13 @@ class PostgreSQL:
         try:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("SET lock_timeout = '2s'"))
-                for statement in ("VACUUM (FULL) person_keys", "VACUUM persons, templates, crops, consents, writes"):
-                    connection.execute(text(statement))
-                connection.execute(text("CHECKPOINT") if _may_checkpoint(connection) else text("SELECT 1"))
-                connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}s'"))
+                try:
+                    for statement in _SCRUB:
+                        connection.execute(text(statement))
+                    if _may_checkpoint(connection):
+                        connection.execute(text("CHECKPOINT"))
+                finally:
+                    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}s'"))
         except DBAPIError:
             return False
         return True
@@ -103,16 +107,24 @@ class PostgreSQL:
             if raw:
                 raise
             raise self._explained(error.orig) from None
+        except PoolTimeout:
+            raise VultusError(f"gallery {self.label} has no free connection; fewer at once, or try again") from None
 
     def close(self) -> None:
         self.engine.dispose()
 
     def _explained(self, error: BaseException | None) -> VultusError:
         state = getattr(error, "sqlstate", None) or ""
-        said = " ".join(str(error).split())[:200]
         for start, advice in _ADVICE.items():
             if state.startswith(start):
                 return VultusError(f"gallery {self.label} {advice}")
+        # Not the details, which quote rows.
+        said = " ".join((getattr(getattr(error, "diag", None), "message_primary", None) or str(error)).split())[:200]
+        if not state and "FATAL:" in said:
+            said = said.rpartition("FATAL:")[2].strip()
+            return VultusError(
+                f"gallery {self.label} refuses the connection ({said}); check the address and the rights"
+            )
         if not state:
             return VultusError(
                 f"gallery {self.label} cannot be reached ({said}); check that the server runs and the address"
@@ -121,16 +133,25 @@ class PostgreSQL:
 
 
 def _may_checkpoint(connection: Connection) -> bool:
-    version = connection.dialect.server_version_info or (0,)
-    granted = "rolsuper" if version < (15,) else "rolsuper OR pg_has_role(current_user, 'pg_checkpoint', 'USAGE')"
+    version: tuple = connection.dialect.server_version_info or (0,)
+    granted = "rolsuper" if version[0] < 15 else "rolsuper OR pg_has_role(current_user, 'pg_checkpoint', 'USAGE')"
     return bool(connection.execute(text(f"SELECT {granted} FROM pg_roles WHERE rolname = current_user")).scalar())
 
+
+_SCRUB = (
+    "VACUUM (FULL) person_keys",
+    "VACUUM (FULL) collections",
+    "VACUUM persons, templates, crops, consents, writes",
+)
 
 _ADVICE = {
     "28": "refuses the user or the password; check them and the server's pg_hba.conf",
     "3D000": "does not exist; make the database first: createdb",
     "42501": "may not be read or written by this user; grant it the rights on the schema",
+    "22P05": "cannot store the character 0; remove it",
+    "23": "refuses a row that does not fit what it holds; somebody else may just have written it, try again",
     "42P01": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    "42P07": "has tables of another program; give an empty database",
     "42703": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
     "53100": "cannot grow: the disk is full; nothing was changed, make room and try again",
     "53300": "has too many connections; close some or raise max_connections",

@@ -44,6 +44,7 @@ gallery = Table(
     Column("head", Id, nullable=False),  # of the change sequence
     Column("audit_seq", Id, nullable=False),
     Column("audit_mac", String(64), nullable=False),
+    Column("audit_seal", String(64), nullable=False),  # of the two above: nobody without the key can name another head
     Column("last_at", String(25), nullable=False),  # no later write claims to be earlier
     # Set with every erasure and cleared once the bytes are out of the file: a crash in between is made good later.
     Column("scrub_pending", Boolean, nullable=False),
@@ -200,5 +201,5 @@ followers = Table(
     Column("at", String(25), nullable=False),
 )
 
-APPEND_ONLY = ("audit", "erasures")
+APPEND_ONLY = ("audit", "changes", "erasures")
 """Tables whose rows no statement may change or delete; triggers refuse it."""

@@ -164,7 +164,7 @@ def _engine(path: Path, busy_timeout: float) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool)
+    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

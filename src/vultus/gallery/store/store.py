@@ -1,4 +1,4 @@
-"""The truth of a gallery: one SQL database in which every write also appends to the change sequence and the audit log."""
+"""The truth of a gallery: one SQL database; each write also appends to its change sequence and its audit log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from vultus.errors import VultusError
-from vultus.gallery.audit import GENESIS
+from vultus.gallery.audit import GENESIS, seal_head
 from vultus.gallery.protection import (
     KeyEncryptionKey,
     ProtectionError,
@@ -24,7 +24,7 @@ from vultus.gallery.protection import (
 )
 from vultus.gallery.store import clock, migrate
 from vultus.gallery.store.database import Database, database_at
-from vultus.gallery.store.schema import gallery
+from vultus.gallery.store.schema import changes, gallery
 from vultus.gallery.store.write import Write
 
 Key = str | KeyEncryptionKey | None
@@ -69,7 +69,7 @@ class Store:
 
         def fill(connection: Connection) -> None:
             migrate.migrate(connection)
-            signing = SigningKey.new()
+            signing, audit_key = SigningKey.new(), os.urandom(32)
             at = clock.now()
             connection.execute(
                 insert(gallery).values(
@@ -79,10 +79,11 @@ class Store:
                     key_id=kek.id,
                     public_key=signing.public,
                     sealed_signing_key=kek.wrap(signing.private, _bound(made, "signing key")),
-                    sealed_audit_key=kek.wrap(os.urandom(32), _bound(made, "audit key")),
+                    sealed_audit_key=kek.wrap(audit_key, _bound(made, "audit key")),
                     head=0,
                     audit_seq=0,
                     audit_mac=GENESIS,
+                    audit_seal=seal_head(audit_key, 0, GENESIS),
                     last_at=at,
                     scrub_pending=False,
                 )
@@ -119,7 +120,7 @@ class Store:
                 migrate.check_revision(migrate.revision(connection), database.label)
                 row = connection.execute(select(gallery)).one()
             info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
-            kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, info.uuid)
+            kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, info.uuid, info.key_id)
             if kek.id != info.key_id:
                 raise ProtectionError(
                     f"the key {kek.id} does not open gallery {database.label}, which was locked with {info.key_id}; "
@@ -161,11 +162,18 @@ class Store:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Write]:
-        """A transaction; when the block ends, all of it is durable, and when it raises, nothing of it is."""
+    def writing(self, mending: bool = False) -> Iterator[Write]:
+        """A transaction; when the block ends, all of it is durable, and when it raises, nothing of it is.
+
+        `mending` is for `log.mend_log` alone: every other write refuses an audit log whose end was tampered with.
+        """
         with self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
-            write = Write(connection, self.actor, self._audit_key)
+            write = Write(connection, self.actor, self._audit_key, mending)
+            if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
+                raise ProtectionError(
+                    f"gallery {self.label} was locked with the new key {write.key_id} while it was open; open it again"
+                )
             yield write
             write.finish()
 
@@ -174,13 +182,27 @@ class Store:
         with self.reading() as connection:
             return connection.execute(select(gallery.c.head)).scalar_one()
 
+    def adopt(self, key: KeyEncryptionKey) -> None:
+        """Go on with the key that the gallery has just been rotated to."""
+        with self.reading() as connection:
+            row = connection.execute(select(gallery)).one()
+        self._audit_key = key.unwrap(row.sealed_audit_key, _bound(self.info.uuid, "audit key"))
+        self._sealed_signing_key = row.sealed_signing_key
+        self.info = replace(self.info, key_id=row.key_id)
+        self.key = key
+
     def scrub(self) -> bool:
         """Take erased bytes out of the database's files; False where somebody is in the way, to be tried again."""
+        before = self.head()
         with self.database.friendly():
             done = self.database.scrub()
         if done:
             with self.writing() as write:
-                write.connection.execute(update(gallery).values(scrub_pending=False))
+                since = select(changes.c.seq).where(
+                    changes.c.seq > before, changes.c.kind.in_(("erase", "remove", "rebuild"))
+                )
+                if write.connection.execute(since.limit(1)).first() is None:  # else that one's scrub is still to come
+                    write.connection.execute(update(gallery).values(scrub_pending=False))
         return done
 
 

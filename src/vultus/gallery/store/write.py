@@ -6,27 +6,48 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
-from vultus.gallery.audit import seal
+from vultus.errors import VultusError
+from vultus.gallery.audit import GENESIS, seal, seal_head
 from vultus.gallery.store import clock
-from vultus.gallery.store.schema import audit, changes, gallery
+from vultus.gallery.store.schema import audit, changes, collections, gallery, templates
+
+AT_ONCE = 10_000
+"""Changes that are held before they are written: a renewal appends as many as there are templates."""
 
 
 class Write:
     """What a transaction may do. It holds the gallery's lock, so its numbers are the next ones, without gaps."""
 
-    def __init__(self, connection: Connection, actor: str, audit_key: bytes) -> None:
+    def __init__(self, connection: Connection, actor: str, audit_key: bytes, mending: bool = False) -> None:
+        """VultusError for a log whose head was changed by somebody else, unless it is `mending` that."""
         self.connection = connection
         self.actor = actor
         self._audit_key = audit_key
         row: Row = connection.execute(
-            select(gallery.c.head, gallery.c.audit_seq, gallery.c.audit_mac, gallery.c.last_at)
+            select(
+                gallery.c.key_id,
+                gallery.c.head,
+                gallery.c.audit_seq,
+                gallery.c.audit_mac,
+                gallery.c.audit_seal,
+                gallery.c.last_at,
+            )
         ).one()
+        if not mending and row.audit_seal != seal_head(audit_key, row.audit_seq, row.audit_mac):
+            raise VultusError(
+                "the end of the audit log was tampered with, so nothing was written; see what "
+                "`vultus gallery audit --verify` finds, then restore a backup or run `vultus gallery audit --mend`"
+            )
+        self.key_id: str = row.key_id
+        """Which key-encryption key wraps what this transaction stores."""
         self.head: int = row.head
         """The last number of the change sequence, of this transaction's own changes too."""
         self.audit_seq: int = row.audit_seq
         self._audit_mac: str = row.audit_mac
+        if mending:
+            self._go_on_after_the_last()
         self.now = clock.now(row.last_at)
         self._changes: list[dict[str, Any]] = []
         self._entries: list[dict[str, Any]] = []
@@ -34,7 +55,10 @@ class Write:
     def append(
         self, kind: str, collection_id: int, person_id: int | None = None, template_id: int | None = None
     ) -> int:
-        """Say in the change sequence what happened; returns its number."""
+        """Say in the change sequence what happened; returns its number.
+
+        After a `rebuild`, `announce` in the same transaction: who follows the sequence in small steps finds all there.
+        """
         self.head += 1
         self._changes.append(
             {
@@ -46,7 +70,25 @@ class Write:
                 "at": self.now,
             }
         )
+        if len(self._changes) >= AT_ONCE:
+            self._flush()
         return self.head
+
+    def announce(self, collection_id: int) -> None:
+        """Append an `enrol` of each template that the collection now has in use, in the order of their ids."""
+        self._flush()
+        used = (templates.c.collection_id == collections.c.id) & (templates.c.contract_id == collections.c.contract_id)
+        number = literal(self.head) + func.row_number().over(order_by=templates.c.id)
+        found = (
+            select(
+                number, templates.c.collection_id, literal("enrol"), templates.c.person_id, templates.c.id,
+                literal(self.now),
+            )
+            .join_from(collections, templates, used)
+            .where(collections.c.id == collection_id)
+        )  # fmt: skip
+        names = ["seq", "collection_id", "kind", "person_id", "template_id", "at"]
+        self.head += self.connection.execute(insert(changes).from_select(names, found)).rowcount
 
     def audit(
         self, kind: str, collection: str | None, subject: str | None, details: Mapping[str, Any] | None = None
@@ -74,12 +116,27 @@ class Write:
 
     def finish(self) -> None:
         """Write what was noted; called once, last, before the commit."""
-        if self._changes:
-            self.connection.execute(insert(changes), self._changes)
+        self._flush()
         if self._entries:
             self.connection.execute(insert(audit), self._entries)
         self.connection.execute(
             update(gallery).values(
-                head=self.head, audit_seq=self.audit_seq, audit_mac=self._audit_mac, last_at=self.now
+                head=self.head,
+                audit_seq=self.audit_seq,
+                audit_mac=self._audit_mac,
+                audit_seal=seal_head(self._audit_key, self.audit_seq, self._audit_mac),
+                last_at=self.now,
             )
         )
+
+    def _flush(self) -> None:
+        if self._changes:
+            self.connection.execute(insert(changes), self._changes)
+            self._changes = []
+
+    def _go_on_after_the_last(self) -> None:
+        """Chain to the last entry there is; numbers that are missing before the head's stay missing, to be seen."""
+        last = self.connection.execute(select(audit.c.seq, audit.c.mac).order_by(audit.c.seq.desc()).limit(1)).first()
+        seq, self._audit_mac = (last.seq, last.mac) if last else (0, GENESIS)
+        if not seq <= self.audit_seq < 1 << 62:
+            self.audit_seq = seq

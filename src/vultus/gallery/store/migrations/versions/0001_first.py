@@ -13,7 +13,7 @@ depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-APPEND_ONLY = ("audit", "erasures")
+APPEND_ONLY = ("audit", "changes", "erasures")
 
 
 def upgrade() -> None:
@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("head", ID, nullable=False),
         sa.Column("audit_seq", ID, nullable=False),
         sa.Column("audit_mac", sa.String(length=64), nullable=False),
+        sa.Column("audit_seal", sa.String(length=64), nullable=False),
         sa.Column("last_at", sa.String(length=25), nullable=False),
         sa.Column("scrub_pending", sa.Boolean(), nullable=False),
         sa.CheckConstraint("id = 1", name="only_one"),
