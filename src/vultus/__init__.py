@@ -11,7 +11,7 @@ with vultus.Gallery.open("people.db", model="sface") as gallery:
     for found in gallery.identify("party.jpg", fpir=0.001):
         print(found.decision)                    # match, unknown or ambiguous
     print(gallery.verify("alice", "door.jpg", fmr=0.0001))
-    gallery.forget("alice")
+    gallery.erase("alice")
 
 run = vultus.train("recipes/quickstart.yaml", ["data.train=data/mine/train", "run=runs/first"])
 print(vultus.evaluate(run.path, "data/mine/test"))

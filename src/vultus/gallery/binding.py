@@ -11,6 +11,7 @@ from typing import Any
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
+from vultus.gallery.custody.ledger import catch_up
 from vultus.gallery.live import Current, Live
 from vultus.gallery.rates import require_calibration
 from vultus.gallery.reference import Embedder, load_stored, reference_of
@@ -116,6 +117,7 @@ class Binding:
             if self._live is None:
                 if self._store is None and self._exists():
                     self._store = Store.open(self.place.address, self.place.key, self.place.actor)
+                    catch_up(self._store)
                 if self._store is not None:
                     with self._store.reading() as connection:
                         found = collections.find(self._store, connection, self.place.collection)

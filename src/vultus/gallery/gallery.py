@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,16 @@ from vultus.gallery.binding import Binding, Info, Place
 from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
 from vultus.gallery.enrolment import Enrolled, Request
 from vultus.gallery.names import clean_name
-from vultus.gallery.photographs import Image, Skipped
+from vultus.gallery.photographs import Image
 from vultus.gallery.reference import Embedder
 from vultus.gallery.searching import Identified, Investigated, Probe
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import DEFAULT, Key, PersonInfo, Sample, check_embeddings, collections, persons
 
 if TYPE_CHECKING:
+    from vultus.gallery.custodian import Custodian
     from vultus.gallery.custody import ConsentGiven
+    from vultus.gallery.protection import Receipt
 
 
 class Gallery:
@@ -97,6 +101,13 @@ class Gallery:
         """The collection's recogniser, loaded on first use; ContractError if it was made with another."""
         return self._binding.recognizer
 
+    @cached_property
+    def custody(self) -> Custodian:
+        """Consent, retention, export, erasure, audit, keys, backups."""
+        from vultus.gallery.custodian import Custodian
+
+        return Custodian(self._binding)
+
     def create(self) -> Info:
         """Make database and collection now, not with the first enrolment."""
         self._binding.make()
@@ -142,36 +153,15 @@ class Gallery:
         if not images:
             raise VultusError(f"nothing to enrol for {person!r}; give at least one photograph")
         settings, gate = self.info.settings, self._gate(ENROL_GATE)
-        shots: list[photographs.Shot] = []
-        skipped: list[Skipped] = []
-        for number, image in enumerate(images, 1):
-            try:
-                shot = photographs.one_face(self.recognizer, image, number, select)
-                bad = photographs.faults(shot.quality, gate)
-                if bad:
-                    raise photographs.BadQuality(shot.image, bad)
-            except VultusError as error:
-                if not skip_bad:
-                    raise
-                skipped.append(photographs.skipped(error, image, number))
-            else:
-                shots.append(shot)
+        shots, skipped = photographs.shoot(self.recognizer, images, select, gate, skip_bad)
         if not shots:
             raise VultusError(f"no photograph of {person!r} could be enrolled; the first: {skipped[0].reason}")
         rows = self.recognizer.embed([shot.face for shot in shots])
-        request = Request(
-            person,
-            [photographs.sample_of(shot, row, settings.keep_crops) for shot, row in zip(shots, rows, strict=True)],
-            [shot.image for shot in shots],
-            self.recognizer.contract.id,
-            name,
-            metadata,
-            consent,
-            client_key,
-            skip_bad,
-            tuple(skipped),
+        samples = [photographs.sample_of(shot, row, settings.keep_crops) for shot, row in zip(shots, rows, strict=True)]
+        labels, contract = [shot.image for shot in shots], self.recognizer.contract.id
+        return self._enrol(
+            Request(person, samples, labels, contract, name, metadata, consent, client_key, skip_bad, tuple(skipped))
         )
-        return self._enrol(request)
 
     def enroll_embeddings(
         self,
@@ -303,6 +293,19 @@ class Gallery:
                 people, templates = collections.counts(connection, collection)
         counts = f"{_count(people, 'person', 'people')}, {_count(templates, 'template', 'templates')}"
         return f"{self.label}: {counts}, model {self.info.model}"
+
+    def erase(self, *people: str, reason: str = "") -> list[Receipt]:
+        """Erase people for good, all or none of those named; a signed receipt each. Needs no model.
+
+        Their keys, rows and index entries go, and the bytes leave the database's files. Copies that lie elsewhere are
+        beyond reach (docs/protection.md). Warns where somebody kept the database too busy to take the bytes out:
+        opening the gallery again does it then.
+        """
+        done = self.custody.erase(*people, reason=reason)
+        self._binding.current()  # out of this process's index as well
+        for warning in done.warnings:
+            warnings.warn(warning, stacklevel=2)
+        return list(done.receipts)
 
     def _enrol(self, request: Request) -> Enrolled:
         try:

@@ -77,6 +77,27 @@ def one_face(recognizer: Embedder, image: Image, number: int, select: str | None
     return Shot(where, faces[0], quality_of(faces[0]))
 
 
+def shoot(
+    recognizer: Embedder, images: Sequence[Image], select: str | None, gate: Gate | None, skip_bad: bool
+) -> tuple[list[Shot], list[Skipped]]:
+    """The faces of photographs of one person; the bad ones listed, or raised unless they may be skipped."""
+    shots: list[Shot] = []
+    given_up: list[Skipped] = []
+    for number, image in enumerate(images, 1):
+        try:
+            shot = one_face(recognizer, image, number, select)
+            bad = faults(shot.quality, gate)
+            if bad:
+                raise BadQuality(shot.image, bad)
+        except VultusError as error:
+            if not skip_bad:
+                raise
+            given_up.append(skipped(error, image, number))
+        else:
+            shots.append(shot)
+    return shots, given_up
+
+
 def quality_of(face: Face, others: Sequence[Face] = ()) -> Quality | None:
     return None if face.crop is None else measure_quality(face, others)
 

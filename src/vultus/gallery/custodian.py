@@ -1,0 +1,149 @@
+"""What is kept about people and how it goes away again, for one collection: `Gallery.custody`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vultus.gallery import custody
+from vultus.gallery.audit import Entry, Finding
+from vultus.gallery.binding import Binding
+from vultus.gallery.custody.consent import Time
+from vultus.gallery.protection import KeyEncryptionKey
+from vultus.gallery.store import Collection, Person, TemplateInfo, collections, log, persons, templates
+
+
+@dataclass(frozen=True)
+class PersonDetail:
+    """Somebody enrolled, with all but the templates themselves."""
+
+    person: Person
+    consents: tuple[custody.Consent, ...]
+    templates: tuple[TemplateInfo, ...]
+
+
+class Custodian:
+    """Consent, retention, export, erasure, the audit log, keys and backups of a gallery.
+
+    Needs no model. Everything that changes something is written to the audit log in the same transaction.
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        """`binding`: of the gallery."""
+        self._binding = binding
+        self._collection = binding.place.collection
+
+    def person(self, person: str) -> PersonDetail:
+        """What is stored about somebody. VultusError, with the nearest id, for who is not enrolled."""
+        store = self._binding.store
+        with store.reading() as connection:
+            collection = collections.get(store, connection, self._collection)
+            found = persons.require(store, connection, collection, person)
+            agreed = custody.consents_of(connection, found)
+            return PersonDetail(found, tuple(agreed), tuple(templates.of_person(connection, collection, found)))
+
+    def remove_template(self, person: str, template_id: int) -> None:
+        """Delete one template, and the crop that only it was made from."""
+        store = self._binding.store
+        with store.writing() as write:
+            collection = collections.get(store, write.connection, self._collection)
+            found = persons.require(store, write.connection, collection, person)
+            templates.remove(write, collection, found, template_id)
+            key = persons.key_of(store, write.connection, found)
+            write.audit("template_removed", collection.uuid, key.pseudonym, {"template": template_id})
+
+    def record_consent(
+        self,
+        person: str,
+        *,
+        basis: str,
+        purpose: str | None = None,
+        text: str | bytes | None = None,
+        given_at: Time | None = None,
+        expires_at: Time | None = None,
+    ) -> custody.Consent:
+        """See `ConsentGiven`. Somebody who was suspended for want of consent is searched again."""
+        return custody.record_consent(
+            self._binding.store,
+            self._collection,
+            person,
+            basis=basis,
+            purpose=purpose,
+            text=text,
+            given_at=given_at,
+            expires_at=expires_at,
+        )
+
+    def withdraw_consent(self, person: str, purpose: str | None = None) -> list[custody.Consent]:
+        """What was withdrawn. Where the collection requires consent, the person leaves every index at once."""
+        return custody.withdraw_consent(self._binding.store, self._collection, person, purpose)
+
+    def retain(self, person: str, until: Time | None) -> str | None:
+        """Keep somebody until then, whatever the collection's retention is; None: as the collection says."""
+        return custody.retain_until(self._binding.store, self._collection, person, until)
+
+    def due(self) -> list[custody.Due]:
+        """Who would be erased by `sweep` now, and why."""
+        return custody.due(self._binding.store, self._collection)
+
+    def sweep(self, *, dry_run: bool = True) -> custody.Swept:
+        """Erase who is due: consent withdrawn or run out, or kept long enough. By default it only says who."""
+        return custody.sweep(self._binding.store, self._collection, dry_run=dry_run)
+
+    def export(self, person: str, path: str | Path) -> Path:
+        """Write everything held about somebody into a .zip (GDPR art. 15 and 20); it is personal data."""
+        return custody.export_person(self._binding.store, self._collection, person, path)
+
+    def erase(self, *people: str, reason: str = "") -> custody.Erased:
+        """Erase people for good, all or none of those named: see `Gallery.erase`."""
+        return custody.erase(self._binding.store, self._collection, people, reason)
+
+    def log(
+        self, *, after: int = 0, person: str | None = None, kind: str | None = None, limit: int | None = None
+    ) -> list[Entry]:
+        """Entries of the audit log by ascending number, those after `after`; of one person, or one kind."""
+        store = self._binding.store
+        with store.reading() as connection:
+            subject = None
+            if person is not None:
+                found = persons.require(store, connection, self._found(), person)
+                subject = persons.key_of(store, connection, found).pseudonym
+            return list(log.entries(connection, after, subject, kind, limit))
+
+    def verify_log(self, anchors: Sequence[str] = ()) -> list[Finding]:
+        """Everything that is wrong with the audit log; empty if it is whole. See `anchor`."""
+        return log.verify_log(self._binding.store, anchors)
+
+    def anchor(self) -> str:
+        """The log's end as a short text to keep elsewhere: it shows a later rollback of the whole database."""
+        return log.log_anchor(self._binding.store)
+
+    def mend_log(self, reason: str) -> list[Finding]:
+        """Go on after a log that was tampered with; what is wrong stays to be found."""
+        return log.mend_log(self._binding.store, reason)
+
+    def backup(self, path: str | Path, *, overwrite: bool = False) -> custody.BackupInfo:
+        """Copy the whole database into one file, from one moment; all collections. The key is not in it."""
+        return custody.backup(self._binding.store, Path(path), overwrite=overwrite)
+
+    def rotate_key(self, new: str | KeyEncryptionKey | None = None) -> custody.Rekeyed:
+        """Lock the whole database with another key-encryption key; None makes one in the configuration folder."""
+        return custody.rotate_key(self._binding.store, new)
+
+    def renew(self) -> int:
+        """Turn the collection's rows by a new secret rotation; the number of templates. Every index is rebuilt."""
+        return custody.renew(self._binding.store, self._collection)
+
+    def snapshot(self) -> Path:
+        """Write the index's snapshot file, for a quick start."""
+        self._binding.existing()
+        live = self._binding.live
+        assert live is not None, "existing() made it"
+        return live.save()
+
+    def _found(self) -> Collection:
+        found = self._binding.collection()
+        if found is None:
+            raise self._binding.missing()
+        return found
