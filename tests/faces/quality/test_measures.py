@@ -19,7 +19,7 @@ from vultus.faces.quality.pose import DISTANCE, HEAD
 def textured(mean: float = 140, contrast: float = 30) -> np.ndarray:
     """A crop with detail of all sizes, from eyelids to cheeks."""
     noise = np.random.default_rng(0).normal(size=(112, 112))
-    field = sum(sigma * cv2.GaussianBlur(noise, (0, 0), sigma) for sigma in (1.5, 3, 6))
+    field = np.sum([sigma * cv2.GaussianBlur(noise, (0, 0), sigma) for sigma in (1.5, 3, 6)], axis=0)
     grey = mean + contrast * field / field.std()
     return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
