@@ -68,6 +68,7 @@ def until_gone(root: Path, row: np.ndarray) -> None:
         time.sleep(1)
 
 
+@pytest.mark.slow
 def test_an_erased_row_leaves_every_file(forgetful, token) -> None:
     with ThreadPoolExecutor() as both:  # most of it is waiting
         list(both.map(lambda index: erases(forgetful, index), ["FLAT", "HNSW"]))

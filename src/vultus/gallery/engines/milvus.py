@@ -15,6 +15,7 @@ import numpy as np
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.delta import Delta
+from vultus.gallery.engines.mark import Mark
 from vultus.gallery.engines.milvus_calls import milvus_errors, quietly, wait_for_compaction
 
 TOKEN = "VULTUS_MILVUS_TOKEN"
@@ -34,8 +35,8 @@ IDS_AT_ONCE = 10_000
 BYTES_AT_ONCE = 8 << 20
 """Vector bytes in one message, well below the server's 64 MiB."""
 
-ROWS, MARK = "_default", "position"  # partitions; the second holds one row, whose person id is the position
-MARK_ID = -1  # template ids of the truth are positive
+ROWS, MARK = "_default", "position"  # partitions; the second holds a row for each number of a `Mark`
+MARK_IDS = (-1, -2, -3)  # template ids of the truth are positive
 
 _Item = TypeVar("_Item")
 
@@ -53,13 +54,21 @@ class MilvusEngine:
 
     `uri` is `http://host:19530` or `https://…`; credentials come from the environment (`TOKEN`). `collection` should
     say nothing about people or purpose. `dim` is the length of a row. Every index but FLAT may miss the right person.
-    One process at a time may apply deltas; any number may search.
+    One process at a time may apply deltas; any number may search, best with `make=False`.
 
     Raises VultusError for a server that is away or refuses, ContractError for a collection of other rows.
     """
 
     def __init__(
-        self, uri: str, collection: str, dim: int, *, index: str = "FLAT", shards: int = 1, timeout: float = 30
+        self,
+        uri: str,
+        collection: str,
+        dim: int,
+        *,
+        index: str = "FLAT",
+        shards: int = 1,
+        timeout: float = 30,
+        make: bool = True,
     ) -> None:
         self.uri, self.collection, self.dim = uri, collection, dim
         self.index, self.shards, self.timeout = index, shards, timeout
@@ -79,11 +88,19 @@ class MilvusEngine:
         quietly()
         with self._errors():
             self._client: Any = pymilvus.MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=timeout)
+            if not make and not self._client.has_collection(collection, timeout=timeout):
+                raise VultusError(f"Milvus at {uri} has no collection {collection} yet; start its follower")
             self._open()
 
     @property
     def position(self) -> int | None:
         """How far in the change sequence the collection has got; None before anything. Kept in Milvus."""
+        mark = self.mark
+        return None if mark is None else mark.position
+
+    @property
+    def mark(self) -> Mark | None:
+        """The last that was written; None before anything."""
         client, name = self._client, self.collection
         with self._errors():
             if not client.has_collection(name, timeout=self.timeout):
@@ -91,24 +108,42 @@ class MilvusEngine:
             if not client.has_partition(name, MARK, timeout=self.timeout):
                 return None  # whoever was making it is not done, or was killed
             self._load()
-            row = self._query(partition=MARK, filter=f"template_id == {MARK_ID}", output_fields=["person_id"])
-        return int(row[0]["person_id"]) if row else None
+            about = {"filter": f"template_id in {list(MARK_IDS)}", "output_fields": ["template_id", "person_id"]}
+            rows = self._query(partition=MARK, **about)
+        found = {int(row["template_id"]): int(row["person_id"]) for row in rows}
+        return Mark(*(found[at] for at in MARK_IDS)) if len(found) == len(MARK_IDS) else None
 
-    def count(self) -> int:
-        """Number of templates, to be compared with the truth's."""
+    def count(self, among: np.ndarray | None = None) -> int:
+        """Number of templates, to be compared with the truth's; of the persons `among` (int64 ids)."""
+        which = [""]
+        if among is not None:
+            which = [f"person_id in {ids}" for ids in chunks(np.unique(among).tolist(), IDS_AT_ONCE)]
         with self._errors():
-            return int(self._query(partition=ROWS, filter="", output_fields=["count(*)"])[0]["count(*)"])
+            told = [self._query(partition=ROWS, filter=one, output_fields=["count(*)"]) for one in which]
+        return sum(int(rows[0]["count(*)"]) for rows in told)
 
     def template_ids(self) -> np.ndarray:
         """(N,) int64, ascending: every template there, to be compared with the truth's."""
-        return np.array(sorted(row.template_id for row in self._rows("template_id > 0")), np.int64)
+        found: list[int] = []
+        with self._errors():
+            pages = self._client.query_iterator(
+                self.collection,
+                batch_size=ROWS_AT_MOST,
+                filter="template_id > 0",
+                output_fields=["template_id"],
+                partition_names=[ROWS],
+                consistency_level="Strong",
+                timeout=self.timeout,
+            )
+            while page := pages.next():
+                found += [int(row["template_id"]) for row in page]
+            pages.close()
+        return np.array(sorted(found), np.int64)
 
-    def templates_of(self, persons: Sequence[int]) -> list[Found]:
-        """Every template of these persons; their scores are NaN."""
-        return [row for ids in chunks(persons, IDS_AT_ONCE) for row in self._rows(f"person_id in {list(ids)}")]
-
-    def apply(self, delta: Delta) -> None:
-        """Follow a delta of (N, `dim`) rows. The position is written last: after a crash, apply the same again."""
+    def apply(self, delta: Delta, mark: Mark | None = None) -> None:
+        """Follow a delta of (N, `dim`) rows. `mark` (or only the delta's position) is written last: after a crash,
+        apply the same again.
+        """
         rows = np.ascontiguousarray(delta.embeddings, np.float32)
         if len(rows) and rows.shape[1] != self.dim:
             raise ContractError(f"rows of {rows.shape[1]} numbers for a Milvus collection of {self.dim}")
@@ -126,7 +161,9 @@ class MilvusEngine:
             for part in chunks(range(len(rows)), at_once):
                 ids, people = delta.template_ids[part].tolist(), delta.person_ids[part].tolist()
                 self._upsert(ROWS, [_row(*row) for row in zip(ids, people, rows[part], strict=True)])
-            self._upsert(MARK, [_row(MARK_ID, int(delta.position), np.zeros(self.dim, np.float32))])
+            nothing = np.zeros(self.dim, np.float32)
+            numbers = mark or Mark(int(delta.position))
+            self._upsert(MARK, [_row(at, number, nothing) for at, number in zip(MARK_IDS, numbers, strict=True)])
 
     def search(self, probes: np.ndarray, k: int, *, among: np.ndarray | None = None) -> list[list[Found]]:
         """The templates nearest to each probe (Q, `dim`) float32 unit rows, rotated as the rows are; best first.
@@ -160,6 +197,13 @@ class MilvusEngine:
         """Delete the collection with its position; a delta that rebuilds makes it again."""
         with self._errors():
             self._client.drop_collection(self.collection, timeout=self.timeout)
+
+    def drop_others(self, prefix: str) -> None:
+        """Delete the collections whose names begin with `prefix`, but for this one."""
+        with self._errors():
+            for name in self._client.list_collections(timeout=self.timeout):
+                if name.startswith(prefix) and name != self.collection:
+                    self._client.drop_collection(name, timeout=self.timeout)
 
     def close(self) -> None:
         self._client.close()
@@ -209,24 +253,6 @@ class MilvusEngine:
             timeout=self.timeout,
             **about,
         )
-
-    def _rows(self, which: str) -> list[Found]:
-        """However many there are, page by page."""
-        found: list[Found] = []
-        with self._errors():
-            pages = self._client.query_iterator(
-                self.collection,
-                batch_size=ROWS_AT_MOST,
-                filter=which,
-                output_fields=["template_id", "person_id"],
-                partition_names=[ROWS],
-                consistency_level="Strong",
-                timeout=self.timeout,
-            )
-            while page := pages.next():
-                found += [Found(int(row["template_id"]), int(row["person_id"]), float("nan")) for row in page]
-            pages.close()
-        return found
 
     def _delete(self, which: str) -> None:
         self._client.delete(self.collection, filter=which, partition_name=ROWS, timeout=self.timeout)
