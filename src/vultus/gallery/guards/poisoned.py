@@ -66,7 +66,11 @@ def far_templates(new: np.ndarray, known: np.ndarray, threshold: Threshold) -> l
     alone passes. Then the new one with the highest mean score with the group joins, until none reaches the threshold.
 
     The mean, not the best, so that a person with many templates gives a stranger no more chances, and so that no chain
-    of photographs, each like the last, leads away from the person. `benchmarks/enrolment_guards.py` compares them.
+    of photographs, each like the last, leads away from the person. Measured with `benchmarks/enrolment_guards.py` on
+    LFW, SFace, at a false match rate of 1 %: with 1, 3 and 9 enrolled, 0.9 %, 0 % and 0 % of a person's photographs are
+    refused (of the 11 people concerned, 4 are two people under one name) and 99.0 %, 99.6 % and 99.8 % of strangers'
+    are caught; by the best score only 95.2 % of these with 9.
+
     Raises ContractError for arrays that do not belong together.
     """
     new, known = np.asarray(new, np.float32), np.asarray(known, np.float32)
