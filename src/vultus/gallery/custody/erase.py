@@ -1,0 +1,157 @@
+"""Erasing people: key, rows, index entries, bytes. What remains is a signed receipt that names nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Text, cast, delete, func, insert, or_, select, update
+from sqlalchemy.exc import NoResultFound
+
+from vultus.errors import VultusError
+from vultus.gallery.custody import ledger
+from vultus.gallery.protection import ProtectionError, Receipt
+from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
+from vultus.gallery.store.schema import collections as collection_rows
+from vultus.gallery.store.schema import crops, erasures, gallery, templates, writes
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What an erasure did. It holds, whatever the warnings say: they tell what is still to be made good."""
+
+    receipts: tuple[Receipt, ...]
+    scrubbed: bool
+    """Whether the bytes are out of the database's files. Where not, the next opening or erasure tries again."""
+    warnings: tuple[str, ...] = ()
+
+
+def erase(store: Store, collection: str, external_ids: Sequence[str] | str, reason: str = "") -> Erased:
+    """Erase people, all or none of those named, and take their bytes out of the files.
+
+    Args:
+        reason: kept in the receipt for ever, so it must not name the person; up to 500 characters.
+
+    Raises VultusError for somebody who is not enrolled, with the nearest who is; nobody is erased then.
+    """
+    named = [external_ids] if isinstance(external_ids, str) else list(dict.fromkeys(external_ids))
+    if not named:
+        raise VultusError("nobody to erase; name at least one person")
+    with store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        found = {p.id: p for p in (persons.require(store, write.connection, bound, name) for name in named)}
+        receipts = [erase_in(store, write, bound, person, reason) for person in found.values()]
+    return finish(store, receipts)
+
+
+def erase_in(store: Store, write: Write, collection: Collection, person: Person, reason: str) -> Receipt:
+    """Erase one person within a transaction; `finish` does the rest once that is committed."""
+    reason = _checked_reason(reason, person)
+    try:
+        pseudonym = persons.key_of(store, write.connection, person).pseudonym
+    except (ProtectionError, NoResultFound):
+        pseudonym = None  # a damaged key keeps nobody from being erased
+    rows, kept = (
+        write.connection.execute(
+            select(func.count()).select_from(table).where(table.c.person_id == person.id)
+        ).scalar_one()
+        for table in (templates, crops)
+    )
+    receipt = Receipt.sign(
+        store.signing_key,
+        gallery_id=store.info.uuid,
+        collection_id=collection.uuid,
+        person_uuid=person.uuid,
+        erased_at=write.now,
+        reason=reason,
+        templates=rows,
+        crops=kept,
+        audit_seq=write.audit("erased", collection.uuid, pseudonym, {"templates": rows, "crops": kept}),
+    )
+    persons.remove(write, collection, person)
+    _forget_mentions(write, collection, person)
+    collections.destroy_snapshot_key(write, collection.id)
+    values = {"person_uuid": person.uuid, "at": write.now, "receipt": receipt.to_json()}
+    write.connection.execute(insert(erasures).values(values))
+    write.connection.execute(update(gallery).values(scrub_pending=True))
+    return receipt
+
+
+def finish(store: Store, receipts: Sequence[Receipt]) -> Erased:
+    """After the commit: the ledger, the snapshot files, the bytes. A crash before its end is made good by the next
+    opening (`ledger.catch_up`, `Store.open`)."""
+    warnings = note(store, receipts)
+    scrubbed, more = scrub(store)
+    return Erased(tuple(receipts), scrubbed, (*warnings, *more))
+
+
+def note(store: Store, receipts: Sequence[Receipt]) -> list[str]:
+    """The first part of `finish`, quick: ledger and snapshot files; warnings."""
+    warnings = []
+    try:
+        ledger.append(store, receipts)
+    except VultusError as error:
+        warnings.append(f"erased, but the receipts are not in the ledger yet: {error}")
+    drop_snapshots(store)
+    return warnings
+
+
+def scrub(store: Store) -> tuple[bool, list[str]]:
+    """The second part: whether the bytes are out of the database's files, and the warning where they are not."""
+    try:
+        if store.scrub():
+            return True, []
+        why = "another process is using the database"
+    except VultusError as error:
+        why = str(error)
+    return False, [f"erased, but deleted bytes are still in the database's files ({why}); open it again to retry"]
+
+
+def drop_snapshots(store: Store) -> None:
+    """Delete the snapshot files whose key an erasure destroyed."""
+    keyless = select(collection_rows.c.uuid).where(collection_rows.c.sealed_snapshot_key.is_(None))
+    with store.reading() as connection:
+        uuids = list(connection.execute(keyless).scalars())
+    for uuid in uuids:
+        with contextlib.suppress(OSError):  # nobody can read it without the key
+            (store.state / f"{uuid}.index").unlink(missing_ok=True)
+
+
+def verify_receipt(receipt: Receipt | str | bytes | Path, public_key: str | None = None) -> Receipt:
+    """The receipt, if its signature holds; `receipt` is the path of a file, its JSON, or the receipt.
+
+    `public_key`: the gallery's, as it was published; without it the receipt only proves that nobody changed it.
+    Raises ProtectionError for one that was changed or is another gallery's, VultusError for a file that is not there.
+    """
+    if isinstance(receipt, Path) or (isinstance(receipt, str) and not receipt.lstrip().startswith("{")):
+        try:
+            receipt = Path(receipt).read_bytes()
+        except OSError as error:
+            raise VultusError(f"cannot read the receipt {receipt}: {error.strerror}; give the file's path") from None
+    made = receipt if isinstance(receipt, Receipt) else Receipt.from_json(receipt)
+    made.verify(public_key)
+    return made
+
+
+def _forget_mentions(write: Write, collection: Collection, person: Person) -> None:
+    """Delete answers to others' requests that named the person as a look-alike."""
+    answer = cast(writes.c.result, Text)
+    spelt = {f'"person": {json.dumps(person.external_id, ensure_ascii=ascii)}' for ascii in (True, False)}
+    mentions = or_(*(answer.contains(text, autoescape=True) for text in sorted(spelt)))
+    write.connection.execute(delete(writes).where(writes.c.collection_id == collection.id, mentions))
+
+
+def _checked_reason(reason: str, person: Person) -> str:
+    reason = " ".join(reason.split())
+    if len(reason) > MAX_REASON:
+        raise VultusError(f"the reason has {len(reason):,} characters; at most {MAX_REASON} are kept")
+    for name in (person.external_id, person.name):
+        if len(name) > 2 and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason, re.IGNORECASE):
+            raise VultusError("the reason names the person, and would be kept in the receipt; word it without")
+    return reason

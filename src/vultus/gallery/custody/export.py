@@ -1,0 +1,219 @@
+"""Everything that is held about one person, as files that they can read (GDPR art. 15 and 20)."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, select
+
+from vultus.errors import VultusError
+from vultus.gallery.custody.consent import consents_of
+from vultus.gallery.protection import DataKey
+from vultus.gallery.protection.envelope import OVERHEAD
+from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
+from vultus.gallery.store import templates as rows
+from vultus.gallery.store.schema import audit, person_keys, templates, writes
+from vultus.gallery.store.schema import persons as people
+
+README = """\
+What is held about one person in a face recognition gallery, and nothing about anybody else.
+
+person.json   who they are, as entered; since when and until when they are kept; for what purpose; their consents
+              (of a consent's text only its SHA-256 is kept); what is known of each template; requests remembered so
+              that they are not done twice; and what the gallery's log says about them (without who did it).
+templates/    one NumPy file (.npy) a template: a vector of float32 numbers of length 1 that the model made of a
+              photograph. "contract" in person.json names the model. In the gallery the vector is kept rotated with a
+              secret matrix and encrypted; here neither, as the model gave it (but for the last digits).
+crops/        PNG pictures of the face, 112 x 112 pixels, where the collection keeps them.
+
+Times are UTC. The gallery's own photographs are not here: it does not keep them.
+Whoever has these files can compare faces with them: keep them safe, and delete them when done.
+"""
+
+
+def export_person(store: Store, collection: str, external_id: str, place: str | Path) -> Path:
+    """Write what is held about a person to `place`: a zip file where it ends in .zip, and else a new folder.
+
+    Whole or not at all, readable by the owner only, and never over something that is there. The export is noted in the
+    audit log. Raises VultusError for an unknown person, or a place that is taken or cannot be written.
+    """
+    place = Path(place)
+    zipped = place.suffix.lower() == ".zip"
+    _check_free(place)
+    with store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        person = persons.require(store, write.connection, bound, external_id)
+        files = _files(store, write, bound, person)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.", suffix=".part")
+        os.close(handle)  # mode 0600
+    except OSError as error:
+        raise VultusError(f"cannot write {place}: {error.strerror}; choose another place") from None
+    made = Path(temporary)
+    try:
+        if zipped:
+            _write(made, _zip(files))
+            os.link(made, place)  # unlike a rename, it never replaces a file
+        else:
+            made.unlink()
+            made.mkdir(mode=0o700)
+            for name, content in files.items():
+                (made / name).parent.mkdir(mode=0o700, exist_ok=True)
+                _write(made / name, content)
+            _check_free(place)
+            os.rename(made, place)  # fails for anything but an empty folder
+        _sync_folder(place.parent)
+    except FileExistsError:
+        raise VultusError(f"{place} is there already; choose another name") from None
+    except OSError as error:
+        raise VultusError(f"cannot write {place}: {error.strerror}; make room or choose another place") from None
+    finally:
+        if made.is_dir():
+            shutil.rmtree(made, ignore_errors=True)
+        made.unlink(missing_ok=True)
+    return place
+
+
+def _files(store: Store, write: Write, collection: Collection, person: Person) -> dict[str, bytes]:
+    """By name; and the entry in the log, which is in the export too."""
+    connection = write.connection
+    key = persons.key_of(store, connection, person)
+    crops = {digest: (f"crops/{n:04d}.png", png) for n, (digest, png) in enumerate(_crops(connection, person, key), 1)}
+    vectors: dict[str, bytes] = {}
+    told = []
+    query = select(templates).where(templates.c.person_id == person.id).order_by(templates.c.id)
+    for number, row in enumerate(connection.execute(query).all(), 1):
+        name = f"templates/{number:04d}.npy"
+        vector, rotated = _vector(store, connection, collection, person, row)
+        vectors[name] = _npy(vector)
+        told.append(_template(row, name, crops.get(row.source_digest, (None,))[0], rotated))
+    seen = [_entry(row) for row in connection.execute(select(audit).where(audit.c.subject == key.pseudonym))]
+    counted = {"templates": len(vectors), "crops": len(crops)}
+    write.audit("exported", collection.uuid, key.pseudonym, counted)
+    seen.append({"at": write.now, "kind": "exported", "details": counted})
+    settings = collection.settings
+    about = {
+        "exported_at": write.now,
+        "gallery": store.info.uuid,
+        "collection": {"id": collection.uuid, "name": collection.name, "model": collection.model},
+        "purpose": settings.purpose,
+        "person": {**asdict(person), "metadata": dict(person.metadata)},
+        "retention": {"retention_days": settings.retention_days, "retain_until": person.retain_until},
+        "consent_required": settings.require_consent,
+        "consents": [vars(consent) for consent in consents_of(connection, person)],
+        "templates": told,
+        "crops": [name for name, _ in crops.values()],
+        "remembered_requests": [_request(row) for row in connection.execute(_requests(person))],
+        "log": seen,
+    }
+    text = json.dumps(about, ensure_ascii=False, indent=2).encode()
+    return {"README.txt": README.encode(), "person.json": text, **vectors, **dict(crops.values())}
+
+
+def _crops(connection: Connection, person: Person, key: DataKey) -> list[tuple[str, bytes]]:
+    return list(rows.crops_of(connection, person, key))
+
+
+def _vector(
+    store: Store, connection: Connection, collection: Collection, person: Person, row: Row
+) -> tuple[np.ndarray, bool]:
+    """(D,) float32, and whether it is still rotated, because no matrix for its contract is known."""
+    query = (
+        select(
+            templates.c.id,
+            templates.c.person_id,
+            templates.c.contract_id,
+            templates.c.sealed,
+            people.c.uuid,
+            person_keys.c.sealed.label("sealed_key"),
+        )
+        .join(people, people.c.id == templates.c.person_id)
+        .join(person_keys, person_keys.c.person_id == templates.c.person_id)
+        .where(templates.c.id == row.id)
+    )
+    successor, rotation, dim = collection.successor, None, (len(row.sealed) - OVERHEAD) // 4
+    if row.contract_id == collection.contract_id:
+        rotation = collection.rotation
+    elif successor is not None and row.contract_id == successor.contract_id:
+        rotation = successor.rotation
+    vector = rows.opened(store, connection, replace(collection, dim=dim), query)[2][0]
+    return (vector if rotation is None else rotation.undo(vector)), rotation is None
+
+
+def _template(row: Row, name: str, crop: str | None, rotated: bool) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "file": name,
+        "crop": crop,
+        "id": row.id,
+        "contract": row.contract_id,
+        "created": row.created,
+        "box": row.box,
+        "quality": row.quality,
+        "provenance": row.provenance,
+        "source_digest": row.source_digest,
+    }
+    return {**about, "still_rotated": True} if rotated else about
+
+
+def _entry(row: Row) -> dict[str, Any]:
+    return {"at": row.at, "kind": row.kind, "details": json.loads(row.details)}
+
+
+def _requests(person: Person):
+    return select(writes).where(writes.c.person_id == person.id).order_by(writes.c.at, writes.c.client_key)
+
+
+def _request(row: Row) -> dict[str, Any]:
+    """Without the look-alikes that an answer may name: they are others."""
+    result = {name: value for name, value in row.result.items() if name != "duplicates"}
+    return {"client_key": row.client_key, "at": row.at, "result": result}
+
+
+def _npy(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array, "<f4"), allow_pickle=False)
+    return out.getvalue()
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o600 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return out.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_free(place: Path) -> None:
+    if os.path.lexists(place):
+        raise VultusError(f"{place} is there already; choose another name")
+    if not place.parent.is_dir():
+        raise VultusError(f"cannot write {place}: the folder {place.parent} does not exist; make it first")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,180 @@
+"""How long people are kept, and whose time is up (GDPR art. 5(1)(e), storage limitation)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, and_, case, func, or_, select, update
+
+from vultus.errors import VultusError
+from vultus.gallery.custody import erase as erasing
+from vultus.gallery.custody.consent import Time, is_valid, moment, suspend_without
+from vultus.gallery.protection import Receipt
+from vultus.gallery.store import Collection, Store, collections
+from vultus.gallery.store import persons as stored
+from vultus.gallery.store.clock import as_text, now, parse_time
+from vultus.gallery.store.schema import consents, gallery, persons
+
+
+@dataclass(frozen=True)
+class Due:
+    """Somebody whose time is up."""
+
+    external_id: str
+    name: str
+    reason: str
+    """"retain_until passed", "retention_days passed", "consent withdrawn" or "consent expired"."""
+    since: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found and did."""
+
+    due: tuple[Due, ...]
+    receipts: tuple[Receipt, ...] = ()
+    """Of those who were erased; none in a dry run."""
+    failed: tuple[tuple[str, str], ...] = ()
+    """(external id, what went wrong) of those who could not be."""
+    scrubbed: bool = True
+    """Whether the bytes are out of the database's files."""
+    warnings: tuple[str, ...] = ()
+
+
+def due(store: Store, collection: str) -> list[Due]:
+    """Who is to be erased now, the longest overdue first.
+
+    That is whoever passed their own `retain_until`; or, having none, was last enrolled or matched `retention_days`
+    before; or, where consent is required, withdrew it or let it expire. People who were never asked for the consent
+    that is required are not due: ask them.
+    """
+    with store.reading() as connection:
+        bound = collections.get(store, connection, collection)
+        at = now(connection.execute(select(gallery.c.last_at)).scalar_one())
+        return [found for _, found in _due(connection, bound, at)]
+
+
+def sweep(store: Store, collection: str, *, dry_run: bool = True) -> Swept:
+    """Erase who is due, each in a transaction of their own; a dry run only tells who that is.
+
+    Interrupted, it leaves some erased and the others as they were: run it again. Who was seen or consented anew since
+    the list was made is left alone.
+    """
+    listed = due(store, collection)
+    if dry_run:
+        return Swept(tuple(listed))
+    receipts: list[Receipt] = []
+    failed: list[tuple[str, str]] = []
+    warnings: dict[str, None] = {}
+    for one in listed:
+        try:
+            with store.writing() as write:
+                bound = collections.get(store, write.connection, collection)
+                person = stored.find(write.connection, bound, one.external_id)
+                still = _due(write.connection, bound, write.now, person.id) if person else []
+                if not person or not still:
+                    continue
+                receipt = erasing.erase_in(store, write, bound, person, still[0][1].reason)
+        except VultusError as error:
+            failed.append((one.external_id, str(error)))
+            continue
+        receipts.append(receipt)
+        warnings |= dict.fromkeys(erasing.note(store, [receipt]))
+    scrubbed = True
+    if receipts:  # once, at the end: it may rewrite the whole file
+        scrubbed, more = erasing.scrub(store)
+        warnings |= dict.fromkeys(more)
+    return Swept(tuple(listed), tuple(receipts), tuple(failed), scrubbed, tuple(warnings))
+
+
+def suspend_lapsed(store: Store, collection: str) -> list[str]:
+    """Take out of every index whose consent expired, without erasing them; their external ids.
+
+    A consent expires by itself, and nothing writes at that moment: to be called now and then, as by a service.
+    """
+    lapsed: list[str] = []
+    with store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        overdue = [person_id for person_id, one in _due(write.connection, bound, write.now) if one.reason in _LAPSED]
+        for person in stored.by_id(write.connection, overdue).values():
+            if suspend_without(write, bound, person):
+                key = stored.key_of(store, write.connection, person)
+                write.audit("suspended", bound.uuid, key.pseudonym, {"because": "consent expired"})
+                lapsed.append(person.external_id)
+    return lapsed
+
+
+def retain_until(store: Store, collection: str, external_id: str, when: Time | None) -> str | None:
+    """Keep somebody until `when`, whatever the collection's `retention_days`; None: as the collection says again.
+
+    Returns the time as it is kept. VultusError for an unknown person or a time that has passed.
+    """
+    until = None if when is None else moment(when, "the end of retention")
+    with store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        person = stored.require(store, write.connection, bound, external_id)
+        if until is not None and until <= write.now:
+            raise VultusError(f"{until} has passed; give a later time, or erase the person")
+        write.connection.execute(update(persons).where(persons.c.id == person.id).values(retain_until=until))
+        key = stored.key_of(store, write.connection, person)
+        write.audit("retention_changed", bound.uuid, key.pseudonym, {"retain_until": until})
+    return until
+
+
+_WITHDRAWN, _EXPIRED = "consent withdrawn", "consent expired"
+_LAPSED = (_WITHDRAWN, _EXPIRED)
+
+
+def _due(
+    connection: Connection, collection: Collection, at: str, person_id: int | None = None
+) -> list[tuple[int, Due]]:
+    """(person's id, why) at the time `at`; of one person only where `person_id` says so."""
+    settings = collection.settings
+    asked = [persons.c.collection_id == collection.id]
+    if person_id is not None:
+        asked.append(persons.c.id == person_id)
+    passed = persons.c.retain_until <= at
+    days = timedelta(days=settings.retention_days or 0)
+    if settings.retention_days is not None:
+        try:
+            oldest = as_text(parse_time(at, "now") - days)
+        except OverflowError:  # longer than the calendar
+            oldest = ""
+        passed = or_(passed, and_(persons.c.retain_until.is_(None), persons.c.last_seen <= oldest))
+    found: dict[int, Due] = {}
+    for row in connection.execute(select(persons).where(*asked, passed)):
+        kept_by_date = row.retain_until is not None
+        since = row.retain_until if kept_by_date else as_text(parse_time(row.last_seen, "last_seen") + days)
+        reason = "retain_until passed" if kept_by_date else "retention_days passed"
+        found[row.id] = Due(row.external_id, row.name, reason, since)
+    if settings.require_consent:
+        for row in connection.execute(_lapsed(settings.purpose, at).where(*asked)):
+            one = Due(row.external_id, row.name, _WITHDRAWN if row.withdrawn else _EXPIRED, row.since)
+            known = found.get(row.id)
+            if known is None or one.since < known.since:
+                found[row.id] = one
+    return sorted(found.items(), key=lambda item: (item[1].since, item[1].external_id))
+
+
+def _lapsed(purpose: str, at: str):
+    """People with consents to the purpose, none of which is valid; and since when."""
+    ended = case(
+        (consents.c.withdrawn_at.is_(None), consents.c.expires_at),
+        (consents.c.expires_at < consents.c.withdrawn_at, consents.c.expires_at),
+        else_=consents.c.withdrawn_at,
+    )
+    valid = select(consents.c.person_id).where(*is_valid(purpose, at))
+    return (
+        select(
+            persons.c.id,
+            persons.c.external_id,
+            persons.c.name,
+            func.max(ended).label("since"),
+            func.max(consents.c.withdrawn_at).label("withdrawn"),
+        )
+        .join(consents, consents.c.person_id == persons.c.id)
+        .where(consents.c.purpose == purpose, persons.c.id.not_in(valid))
+        .group_by(persons.c.id, persons.c.external_id, persons.c.name)
+    )
