@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Table:
         self._most_tail = tail
         self._lock = threading.Lock()
         self._coded: list[Part] = []
-        self._tail = _Tail(dim)
+        self._tail = _Tail.empty(dim)
         self._newest = -1  # no template here has a greater id
         self._widths: dict[object, int] = {}  # what the last searches needed: a hint that views hand on
         self._view = View(0, dim, [])
@@ -56,15 +57,19 @@ class Table:
             raise ContractError("templates must be unit vectors")
         fresh = Part(rows, np.asarray(delta.template_ids, np.int64), np.asarray(delta.person_ids, np.int64))
         with self._lock:
+            coded, tail, newest = list(self._coded), self._tail, self._newest
             if delta.rebuild:
-                self._coded, self._tail, self._newest = [], _Tail(self.dim), -1
+                coded, tail, newest = [], _Tail.empty(self.dim), -1
             elif delta.position < self.position:
                 return
-            else:
-                self._drop(delta, fresh)
-            self._add(fresh)
-            self._newest = max(self._newest, int(fresh.template_ids.max(initial=-1)))
-            self._view = View(delta.position, self.dim, [*self._coded, self._tail.part()], self._widths)
+            again = fresh.template_ids[fresh.template_ids <= newest]  # rows that come again replace what is there
+            going = _Going(np.r_[np.asarray(delta.removed_templates, np.int64), again], delta.removed_persons)
+            coded, tail = self._without(coded, tail, going)
+            coded, tail = self._with(coded, tail, fresh)
+            # Nothing has changed until here: whatever went wrong, the same delta can be applied again.
+            self._coded, self._tail = coded, tail
+            self._newest = max(newest, int(fresh.template_ids.max(initial=-1)))
+            self._view = View(delta.position, self.dim, [*coded, tail.part()], self._widths)
 
     def save(self, path: Path, key: bytes, about: dict[str, Any]) -> None:
         """See `snapshot.save`: the table as it is now, while it may go on changing."""
@@ -79,72 +84,81 @@ class Table:
         for part in view.parts:
             table._newest = max(table._newest, int(part.template_ids.max(initial=-1)))
             if part.codes is None:
-                table._tail.add(part)
+                table._tail = table._tail.plus(part)
         table._view = View(view.position, view.dim, [*table._coded, table._tail.part()], table._widths)
         return table
 
-    def _drop(self, delta: Delta, fresh: Part) -> None:
-        """Forget removed persons and templates, and rows that are about to come again."""
-        again = fresh.template_ids[fresh.template_ids <= self._newest]
-        templates, persons = np.r_[delta.removed_templates, again], delta.removed_persons
-        if not len(templates) and not len(persons):
-            return
-        small = []
-        for at, part in enumerate(self._coded):
-            keep = ~(np.isin(part.template_ids, templates) | np.isin(part.person_ids, persons))
-            if not keep.all():
-                rest = part.only(keep)
-                if len(rest) < MOST_ROWS // 2:  # joins others, so that parts do not become many and small
-                    small.append(rest)
-                    rest = rest.only(np.empty(0, np.intp))
-                self._coded[at] = rest.coded() if len(rest) else rest
-        self._coded = [part for part in self._coded if len(part)]
-        tail = self._tail.part()
-        keep = ~(np.isin(tail.template_ids, templates) | np.isin(tail.person_ids, persons))
-        if not keep.all():
-            self._tail = _Tail(self.dim)
-            self._tail.add(tail.only(keep))
+    def _without(self, coded: list[Part], tail: _Tail, going: _Going) -> tuple[list[Part], _Tail]:
+        """Parts and tail without some rows; a part that had one of them is made anew, codes and all."""
+        kept, small = [], []
+        for part in coded:
+            keep = going.kept_of(part)
+            if keep is None:
+                kept.append(part)
+            elif np.count_nonzero(keep) < MOST_ROWS // 2:  # joins others, so that parts do not become many and small
+                small.append(part.only(keep))
+            else:
+                kept.append(part.only(keep).coded())
+        keep = going.kept_of(tail.part())
+        if keep is not None:
+            tail = _Tail.empty(self.dim).plus(tail.part().only(keep))
         for part in small:
-            self._add(part)
+            kept, tail = self._with(kept, tail, part)
+        return kept, tail
 
-    def _add(self, fresh: Part) -> None:
-        if len(self._tail) + len(fresh) <= self._most_tail:
-            self._tail.add(fresh)
-            return
-        rows = [self._tail.part(), fresh]
-        if self._coded and len(self._coded[-1]) < MOST_ROWS:
-            rows.insert(0, self._coded.pop())
-        for part in cut(joined(rows, self.dim)):
-            self._coded.append(part.coded())
-        self._tail = _Tail(self.dim)
+    def _with(self, coded: list[Part], tail: _Tail, fresh: Part) -> tuple[list[Part], _Tail]:
+        if len(tail) + len(fresh) <= self._most_tail:
+            return coded, tail.plus(fresh)
+        rows = [tail.part(), fresh]
+        if coded and len(coded[-1]) < MOST_ROWS:
+            *coded, last = coded
+            rows.insert(0, last)
+        return [*coded, *(part.coded() for part in cut(joined(rows, self.dim)))], _Tail.empty(self.dim)
 
 
+@dataclass(frozen=True, eq=False)
+class _Going:
+    """What is to be forgotten."""
+
+    templates: np.ndarray
+    persons: np.ndarray
+
+    def kept_of(self, part: Part) -> np.ndarray | None:
+        """A mask of the rows that stay; None where all do."""
+        if not len(part) or (not len(self.templates) and not len(self.persons)):
+            return None
+        keep = ~(np.isin(part.template_ids, self.templates) | np.isin(part.person_ids, self.persons))
+        return None if keep.all() else keep
+
+
+@dataclass(frozen=True, eq=False)
 class _Tail:
-    """Fresh rows in arrays with room behind them. Parts share what was there when they were made."""
+    """Fresh rows in arrays with room behind them, which longer tails and parts share. Only the latest grows."""
 
-    def __init__(self, dim: int) -> None:
-        self._size = 0
-        self._rows = np.empty((0, dim), np.float32)
-        self._template_ids = np.empty(0, np.int64)
-        self._person_ids = np.empty(0, np.int64)
+    size: int
+    rows: np.ndarray
+    template_ids: np.ndarray
+    person_ids: np.ndarray
+
+    @classmethod
+    def empty(cls, dim: int) -> _Tail:
+        return cls(0, np.empty((0, dim), np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def part(self) -> Part:
-        return Part(self._rows[: self._size], self._template_ids[: self._size], self._person_ids[: self._size])
+        return Part(self.rows[: self.size], self.template_ids[: self.size], self.person_ids[: self.size])
 
-    def add(self, fresh: Part) -> None:
-        total = self._size + len(fresh)
-        if total > len(self._template_ids):
-            room = max(total, 2 * self._size)
-            self._rows = _grown(self._rows[: self._size], room)
-            self._template_ids = _grown(self._template_ids[: self._size], room)
-            self._person_ids = _grown(self._person_ids[: self._size], room)
-        self._rows[self._size : total] = fresh.rows
-        self._template_ids[self._size : total] = fresh.template_ids
-        self._person_ids[self._size : total] = fresh.person_ids
-        self._size = total
+    def plus(self, fresh: Part) -> _Tail:
+        total = self.size + len(fresh)
+        arrays = (self.rows, self.template_ids, self.person_ids)
+        if total > len(self.template_ids):
+            room = max(total, 2 * self.size)
+            arrays = tuple(_grown(array[: self.size], room) for array in arrays)
+        for array, more in zip(arrays, (fresh.rows, fresh.template_ids, fresh.person_ids), strict=True):
+            array[self.size : total] = more
+        return _Tail(total, *arrays)
 
 
 def _grown(array: np.ndarray, room: int) -> np.ndarray:

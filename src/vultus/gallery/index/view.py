@@ -74,6 +74,8 @@ class View:
         persons = np.unique(np.asarray(among, np.int64))
         places = [(part, part.places_of(persons)[0]) for part in self.parts]
         places = [(part, at) for part, at in places if len(at)]
+        if not places:
+            return [], []
         if sum(len(at) for _, at in places) <= FEW:
             return [joined([part.only(at) for part, at in places], self.dim)], [None]
         masks = []
