@@ -192,6 +192,18 @@ class Binding:
         recognizer = self.recognizer
         return require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
 
+    def take(self, model: str | Path | Embedder, recognizer: Embedder) -> None:
+        """Go on with another model: the collection was moved to it."""
+        with self._lock:
+            self._model, self._recognizer = model, recognizer
+
+    def load(self, model: str | Path | Embedder) -> Embedder:
+        if not isinstance(model, str | Path):
+            return model
+        from vultus.recognizer import load_recognizer
+
+        return load_recognizer(model, self._models_dir)
+
     def require_contract(self, contract_id: str, info: Info | Collection) -> None:
         """ContractError where embeddings of `contract_id` cannot be compared with the collection's."""
         if contract_id != info.contract_id:
@@ -212,13 +224,9 @@ class Binding:
     def _load(self, found: Collection | None) -> Embedder:
         if found is not None and self._model is None:
             loaded = load_stored(found.model, self._models_dir, Path(self.place.address))
-        elif isinstance(self._model, str | Path):
-            from vultus.recognizer import load_recognizer
-
-            loaded = load_recognizer(self._model, self._models_dir)
         else:
             assert self._model is not None, "open() asks for a model where there is no collection"
-            loaded = self._model
+            loaded = self.load(self._model)
         if found is not None and loaded.contract.id != found.contract_id:
             given = reference_of(self._model) if self._model is not None else loaded.name
             raise ContractError(

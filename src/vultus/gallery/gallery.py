@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,14 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.faces.quality import ENROL_GATE, PROBE_GATE, Gate
-from vultus.gallery import enrolment, photographs, searching
+from vultus.gallery import enrolment, moving, photographs, searching
 from vultus.gallery.binding import Binding, Info, Place
 from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
 from vultus.gallery.enrolment import Enrolled, Request
+from vultus.gallery.moving import Moved
 from vultus.gallery.names import clean_name
 from vultus.gallery.photographs import Image
+from vultus.gallery.reembed import Progress
 from vultus.gallery.reference import Embedder
 from vultus.gallery.searching import Identified, Investigated, Probe
 from vultus.gallery.settings import Settings
@@ -273,6 +275,17 @@ class Gallery:
         calibration = recognizer.calibration
         found = searching.investigate(self._binding, current, rows, calibration, k, where, reason)
         return [Investigated(face, item) for face, item in zip(faces, found, strict=True)]
+
+    def reembed(
+        self,
+        model: str | Path | Embedder,
+        images: Mapping[str, Sequence[Image]] | None = None,
+        *,
+        leave_behind: bool = False,
+        progress: Progress | None = None,
+    ) -> Moved:
+        """Move the collection to another model: see `moving.move`."""
+        return moving.move(self._binding, model, images or {}, leave_behind, progress)
 
     def persons(
         self, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int | None = None

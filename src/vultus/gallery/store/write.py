@@ -88,7 +88,9 @@ class Write:
             .where(collections.c.id == collection_id)
         )  # fmt: skip
         names = ["seq", "collection_id", "kind", "person_id", "template_id", "at"]
-        self.head += self.connection.execute(insert(changes).from_select(names, found)).rowcount
+        self.connection.execute(insert(changes).from_select(names, found))
+        last = self.connection.execute(select(func.max(changes.c.seq))).scalar_one()  # psycopg does not count these rows
+        self.head = max(self.head, last)
 
     def audit(
         self, kind: str, collection: str | None, subject: str | None, details: Mapping[str, Any] | None = None

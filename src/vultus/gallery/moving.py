@@ -1,0 +1,67 @@
+"""A collection's way to another model, from kept crops and new photographs to the cut-over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vultus.errors import VultusError
+from vultus.faces.quality import ENROL_GATE, Gate
+from vultus.gallery import photographs, reembed
+from vultus.gallery.binding import Binding
+from vultus.gallery.photographs import Image, Skipped
+from vultus.gallery.reembed import Progress, Reembedding
+from vultus.gallery.reference import Embedder, reference_of
+from vultus.gallery.settings import Settings
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a change of model came to."""
+
+    state: Reembedding
+    done: bool
+    """Whether the collection is of the new model now; if not, the old one goes on, until nobody is missing."""
+    skipped: tuple[Skipped, ...] = ()
+    """Photographs that no template was made of; `image` is "person: photograph"."""
+
+
+def move(
+    binding: Binding,
+    model: str | Embedder | object,
+    images: Mapping[str, Sequence[Image]],
+    leave_behind: bool,
+    progress: Progress | None,
+) -> Moved:
+    """Make templates of `model` beside the present ones, from kept crops and from `images` (person to photographs).
+
+    Once everybody has one, all searches change over at once, in every process, and the old templates are deleted; with
+    `leave_behind` also where people are missing, who must then be enrolled again. Until then the present model goes on,
+    and the same call goes on from where it was, also after an interruption.
+    """
+    recognizer = binding.load(model)  # pyright: ignore[reportArgumentType]
+    store, name = binding.store, binding.place.collection
+    collection = reembed.begin(store, name, recognizer, reference_of(model))  # pyright: ignore[reportArgumentType]
+    gate = _gate(collection.settings)
+    skipped: list[Skipped] = []
+    for person, pictures in images.items():
+        try:
+            shots, bad = photographs.shoot(recognizer, pictures, None, gate, True)
+            rows = recognizer.embed([shot.face for shot in shots]) if shots else ()
+            keep = collection.settings.keep_crops
+            samples = [photographs.sample_of(shot, row, keep) for shot, row in zip(shots, rows, strict=True)]
+            reembed.from_samples(store, name, person, recognizer, samples)
+        except VultusError as error:
+            bad = [Skipped("", str(error))]
+        skipped += [Skipped(f"{person}: {one.image}", one.reason, one.codes) for one in bad]
+    reembed.from_crops(store, name, recognizer, progress)
+    state = reembed.state(store, name)
+    if state.missing and not leave_behind:
+        return Moved(state, False, tuple(skipped))
+    reembed.cut_over(store, name, leave_behind=leave_behind)
+    binding.take(model, recognizer)  # pyright: ignore[reportArgumentType]
+    return Moved(state, True, tuple(skipped))
+
+
+def _gate(settings: Settings) -> Gate | None:
+    return Gate.from_dict(settings.enrol_gate or {}, ENROL_GATE) if settings.gates else None

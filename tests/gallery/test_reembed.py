@@ -1,0 +1,105 @@
+"""A collection moves to another model beside the present one, resumably, and then all at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from vultus.errors import VultusError
+from vultus.gallery import Gallery, Kind
+from vultus.gallery import reembed as steps
+
+PEOPLE = ("alice", "bob", "carol")
+
+
+@pytest.fixture
+def people(place, recognizer, picture):
+    settings = {"gates": False, "keep_crops": True}
+    with Gallery.open(place, model=recognizer, settings=settings) as gallery:
+        for number, name in enumerate(PEOPLE):
+            gallery.enroll(name, picture(number), picture(number, 1))
+        yield gallery
+
+
+@pytest.fixture(scope="session")
+def next_recognizer(other_recognizer, recognizer, picture):
+    """Another projection of the same pictures, with a calibration."""
+    import numpy as np
+
+    from vultus.evaluation import calibrate
+
+    labels = np.repeat(np.arange(250), 4)
+    crops = [picture(10_000 + int(label), sample % 4) for sample, label in enumerate(labels)]
+    made = type(other_recognizer)(seed=1, name="other-pixels")
+    made.calibration = calibrate(made.embed(crops), labels, source="patterns", contract_id=made.contract.id)
+    return made
+
+
+def test_kept_crops_make_the_new_templates_and_every_process_follows(people, place, picture, next_recognizer):
+    with Gallery.open(place, model=people.recognizer) as other:
+        assert other.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+        told = []
+        moved = people.reembed(next_recognizer, progress=lambda *done: told.append(done))
+        assert moved.done and moved.state.missing == () and moved.state.templates == 6
+        assert told[-1] == (3, 3)
+        assert people.info.contract_id == next_recognizer.contract.id
+        assert [people.identify(picture(n, 7), fpir=0.01)[0].decision.person for n in range(3)] == list(PEOPLE)
+        with pytest.raises(VultusError, match="was made with model 'other-pixels'"):
+            other.identify(picture(0, 7), fpir=0.01)
+    with Gallery.open(place, model=next_recognizer) as fresh:
+        assert fresh.identify(picture(1, 8), fpir=0.01)[0].decision.person == "bob"
+        assert fresh.custody.verify_log() == []
+
+
+def test_whoever_has_no_crops_is_named_and_the_old_model_goes_on(place, recognizer, next_recognizer, picture):
+    with Gallery.open(place, model=recognizer, settings={"gates": False}) as gallery:
+        gallery.enroll("alice", picture(0))
+        gallery.enroll("bob", picture(1))
+        moved = gallery.reembed(next_recognizer)
+        assert not moved.done and moved.state.missing == ("alice", "bob")
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+        moved = gallery.reembed(next_recognizer, {"alice": [picture(0, 2)]})
+        assert not moved.done and moved.state.missing == ("bob",) and moved.state.ready == 1
+        store = gallery._binding.store
+        with pytest.raises(VultusError, match="the first 'bob'"):
+            steps.cut_over(store, "default")
+        moved = gallery.reembed(next_recognizer, leave_behind=True)
+        assert moved.done
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+        assert gallery.identify(picture(1, 7), fpir=0.01)[0].decision.kind is Kind.UNKNOWN
+        assert {p.external_id: p.templates for p in gallery.persons()} == {"alice": 1, "bob": 0}
+        gallery.enroll("bob", picture(1))
+        assert gallery.identify(picture(1, 7), fpir=0.01)[0].decision.person == "bob"
+
+
+def test_an_interrupted_move_goes_on_where_it_was(people, next_recognizer, picture, monkeypatch):
+    embedded = []
+
+    class Counting(type(next_recognizer)):
+        def embed(self, faces):
+            embedded.append(len(faces))
+            if len(embedded) == 2:
+                raise KeyboardInterrupt
+            return super().embed(faces)
+
+    counting = Counting(seed=1, name="other-pixels", calibration=next_recognizer.calibration)
+    monkeypatch.setattr(steps, "AT_ONCE", 1)
+    with pytest.raises(KeyboardInterrupt):
+        people.reembed(counting)
+    assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice", "the old model is in use"
+    assert steps.state(people._binding.store, "default").ready == 1
+    embedded[:] = [0, 0, 0]
+    assert people.reembed(counting).done
+    assert sum(embedded) == 4, "what was made before is not made again"
+
+
+def test_it_can_be_given_up(people, recognizer, next_recognizer, picture):
+    store = people._binding.store
+    steps.begin(store, "default", next_recognizer)
+    with pytest.raises(VultusError, match="being moved to 'other-pixels'"):
+        steps.begin(store, "default", type(recognizer)(seed=2, name="third"))
+    with pytest.raises(VultusError, match="already"):
+        steps.begin(store, "default", recognizer)
+    steps.abandon(store, "default")
+    with pytest.raises(VultusError, match="not being moved"):
+        steps.state(store, "default")
+    assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
