@@ -60,11 +60,12 @@ def test_people_are_called_by_name_and_told_apart_by_id(threshold):
 
 
 def test_a_probe_of_low_quality_is_an_answer_of_its_own_with_its_reasons(threshold):
-    decision = low_quality(["sharpness", "pose"], threshold, position=7)
+    decision = low_quality(["too blurred: sharpness 0.2, at least 0.4; hold still", "pose"], threshold, position=7)
     assert decision.kind == "low_quality"
     assert (decision.person, decision.score, decision.candidates, decision.searched) == (None, None, (), 0)
-    assert str(decision) == "low quality: sharpness; pose (not searched)"
-    assert decision.to_dict()["reasons"] == ["sharpness", "pose"]
+    assert decision.label == "low quality: too blurred, pose"
+    assert str(decision) == "low quality: too blurred: sharpness 0.2, at least 0.4; hold still; pose (not searched)"
+    assert decision.to_dict()["reasons"] == ["too blurred: sharpness 0.2, at least 0.4; hold still", "pose"]
 
 
 def test_the_threshold_of_a_search_rises_with_the_gallery(recognizer):

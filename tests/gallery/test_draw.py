@@ -59,8 +59,10 @@ def test_a_label_says_the_name_the_reason_or_neither(identified):
     assert label(("Alice", 0.9)) == "Alice 0.90"
     assert label(("Alice", 0.9), ("Alice", 0.8)) == "Alice [id-0] or Alice [id-1]"
     assert label(("Alice", 0.4)) == "unknown"
-    assert label(reasons=("sharpness", "pose")) == "low quality: sharpness; pose"
-    assert len(label(reasons=("x" * 1000,))) == 40
+    reasons = ("too blurred: sharpness 0.2, at least 0.4; hold the camera still", "head turned to the side: yaw 51")
+    assert label(reasons=reasons[:1]) == "low quality: too blurred"
+    assert label(reasons=reasons) == "low quality: too blurred, head turned to the side"
+    assert len(label(reasons=("x" * 1000,))) == 60
 
 
 @pytest.mark.parametrize("size", [(40, 30), (100, 2000), (3000, 2000)])

@@ -137,14 +137,14 @@ class Decision:
 
     @property
     def label(self) -> str:
-        """The name, "unknown", "alice or bob", or "low quality: blurred"."""
+        """The name, "unknown", "alice or bob", or "low quality: too blurred", of each reason what comes before ":"."""
         if self.kind is Kind.LOW_QUALITY:
-            return f"low quality: {'; '.join(self.reasons)}"
+            return f"low quality: {', '.join(reason.partition(':')[0] for reason in self.reasons)}"
         return " or ".join(self.names) or "unknown"
 
     def __str__(self) -> str:
         if self.kind is Kind.LOW_QUALITY:
-            return f"{self.label} (not searched)"
+            return f"low quality: {'; '.join(self.reasons)} (not searched)"
         at = f"threshold {self.threshold.score:.3f}{', extrapolated' * self.threshold.extrapolated}{self._rates()}"
         if self.kind is Kind.MATCH:
             return f"match: {self.label} (score {self.score:.3f}, {at})"

@@ -28,7 +28,7 @@ _COLORS = {
 _TEXT_SIZE = 0.022
 """Height of a label as a share of the picture's longer side, at least 11 pixels."""
 _LONGEST_NAME = 28
-_LONGEST_REASON = 40
+_LONGEST_REASON = 60
 
 
 def draw_decisions(image: np.ndarray, found: Sequence[Identified]) -> np.ndarray:
