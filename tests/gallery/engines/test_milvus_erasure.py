@@ -15,6 +15,8 @@ from vultus.errors import VultusError
 from vultus.gallery.delta import Delta
 from vultus.gallery.engines import MilvusEngine
 
+from .people import People
+
 DIM = 128
 NONE = np.empty(0, np.int64)
 PATIENCE_S = 180
@@ -47,7 +49,7 @@ def inflated(raw: bytes) -> Iterator[bytes]:
 
 def files_with(root: Path, row: np.ndarray) -> list[str]:
     """Files that hold eight consecutive numbers of a row as float32, plain or compressed."""
-    needles = [row[at : at + 8].tobytes() for at in range(0, DIM, 8)]
+    needles = [row[at : at + 8].tobytes() for at in range(0, len(row), 8)]
     found = []
     for path in sorted(root.rglob("*")):
         if path.is_symlink() or not path.is_file() or path.is_relative_to(root / "bin"):
@@ -95,6 +97,29 @@ def erases(server, index: str) -> None:
     engine.drop()
     until_gone(server.root, kept)
     engine.close()
+
+
+@pytest.mark.slow
+def test_an_erased_person_of_a_gallery_leaves_every_file(forgetful, token, tmp_path) -> None:
+    people = People(tmp_path / "people.db", forgetful.uri)
+    people.enrol(range(300), each=1)
+    with people.follower(at_once=10_000) as follower:
+        follower.catch_up()
+        follower.compact()
+        view = people.here()
+        row = {part.person_ids[at]: part.rows[at] for part in view.parts for at in range(len(part))}
+        gone, kept = row[people.person(100).id], row[people.person(200).id]
+        assert files_with(forgetful.root, gone) and files_with(forgetful.root, kept)
+        people.erase(100)
+        follower.catch_up()
+        follower.compact()
+        until_gone(forgetful.root, gone)
+        assert files_with(forgetful.root, kept)
+        assert len(people.live.current(patience=0).view) == 299
+        people.agrees()
+        follower._opened().drop()
+    people.live.close()
+    people.store.close()
 
 
 def test_a_wrong_password_is_one_line_without_it(forgetful, monkeypatch) -> None:
