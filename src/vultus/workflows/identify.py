@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery, Identified
 
+FORMATS = (".jpg", ".jpeg", ".png", ".webp")
+
 
 def identify_photographs(
-    gallery: Gallery, images: Sequence[Path], *, fpir: float, draw: Path | None = None
+    gallery: Gallery,
+    images: Sequence[Path],
+    *,
+    fpir: float,
+    draw: Path | None = None,
+    where: Mapping[str, Any] | None = None,
+    k: int = 5,
 ) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
     """([(photograph, faces with decisions)], [(skipped photograph, reason)]); raises only where every one failed."""
+    if draw is not None and draw.suffix.lower() not in FORMATS:  # before a search that the audit log would show
+        raise VultusError(f"cannot write {draw}: give a path that ends in {', '.join(FORMATS)}")
     results, skipped = [], []
     for path in images:
         try:
-            results.append((path, gallery.identify(path, fpir=fpir)))
+            results.append((path, gallery.identify(path, fpir=fpir, where=where, k=k)))
         except ImageError as error:
-            skipped.append((path, str(error)))
+            skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
     if not results:
-        raise VultusError(skipped[0][1] if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read")
+        path, reason = skipped[0]
+        raise VultusError(
+            f"{path}: {reason}" if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read"
+        )
     if draw is not None:
         draw_answer(results[0][0], results[0][1], draw)
     return results, skipped

@@ -1,0 +1,144 @@
+"""What a gallery is: info, collections, settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from vultus.cli.gallery.command import At, command, count
+from vultus.terminal import table
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(info)
+    command(app)(collections)
+    command(app)(settings)
+
+
+def info(at: At) -> None:
+    """Where the gallery lies, what it holds and of which model, its key, its public key, and who follows it."""
+    from sqlalchemy import select
+
+    from vultus.gallery.engines import positions
+    from vultus.gallery.store import collections as stored
+    from vultus.gallery.store.schema import gallery
+
+    with at.store() as store:
+        with store.reading() as connection:
+            row = connection.execute(select(gallery.c.head, gallery.c.audit_seq, gallery.c.scrub_pending)).one()
+            found = stored.get(store, connection, at.collection)
+            people, templates = stored.counts(connection, found)
+        followers = positions(store, found)
+        snapshot = store.state / f"{found.uuid}.index"
+        document: dict[str, Any] = {
+            "gallery": store.label,
+            "uuid": store.info.uuid,
+            "created": store.info.created,
+            "key_id": store.info.key_id,
+            "public_key": store.info.public_key,
+            "state": str(store.state),
+            "head": row.head,
+            "audit_entries": row.audit_seq,
+            "scrub_pending": bool(row.scrub_pending),
+            "collection": {
+                "name": found.name,
+                "uuid": found.uuid,
+                "created": found.created,
+                "model": found.model,
+                "contract_id": found.contract_id,
+                "dim": found.dim,
+                "next_model": found.next_model,
+                "persons": people,
+                "templates": templates,
+                "snapshot_bytes": snapshot.stat().st_size if snapshot.exists() else None,
+                "settings": found.settings.model_dump(),
+            },
+            "followers": [
+                {"address": name, "position": position, "at": when, "behind": row.head - position}
+                for name, (position, when) in sorted(followers.items())
+            ],
+        }
+
+    def lines() -> None:
+        rows = [
+            ("gallery", document["gallery"]),
+            ("made", document["created"]),
+            ("uuid", document["uuid"]),
+            ("key", document["key_id"]),
+            ("public key of receipts", document["public_key"]),
+            ("state folder", document["state"]),
+            ("change sequence", f"{row.head:,}"),
+            ("audit log", count(row.audit_seq, "entry", "entries")),
+            ("collection", found.name),
+            ("  people", f"{people:,}"),
+            ("  templates", f"{templates:,}"),
+            ("  model", found.model),
+            ("  contract", f"{found.contract_id}, {found.dim} numbers a template"),
+        ]
+        if found.next_model:
+            rows.append(("  being moved to", found.next_model))
+        if row.scrub_pending:
+            rows.append(("erased bytes", "still in the files; the next opening tries again"))
+        rows += [
+            (f"follower {one['address']}", f"at {one['position']:,}, {one['behind']:,} behind, {one['at'][:19]}")
+            for one in document["followers"]
+        ]
+        table("Gallery", ("", ""), rows, ["settings: vultus gallery settings"])
+
+    at.answer(document, lines)
+
+
+def collections(at: At) -> None:
+    """The collections of the database."""
+    from vultus.gallery.store import collections as stored
+
+    with at.store() as store, store.reading() as connection:
+        found = [(one, *stored.counts(connection, one)) for one in stored.every(store, connection)]
+    rows = [(one.name, f"{people:,}", f"{made:,}", one.model, one.created[:10]) for one, people, made in found]
+    document = [
+        {"name": one.name, "uuid": one.uuid, "model": one.model, "persons": people, "templates": made}
+        for one, people, made in found
+    ]
+    columns = ("collection", "people", "templates", "model", "made")
+    at.answer(document, lambda: table(count(len(rows), "collection"), columns, rows))
+
+
+def settings(
+    at: At,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Settings to change; none shows them.")
+    ] = None,
+) -> None:
+    """A collection's settings, shown or changed. Values are JSON (true, 30, null) or text."""
+    wanted = setting_values(changes)
+    with at.open() as people:
+        now = people.configure(**wanted) if wanted else people.info.settings
+    plain = now.model_dump()
+
+    def lines() -> None:
+        defaults = type(now).parse({}).model_dump()
+        rows = [
+            (name, json.dumps(value), "" if value == defaults[name] else json.dumps(defaults[name]))
+            for name, value in plain.items()
+        ]
+        table(f"Settings of {at.collection}", ("name", "value", "default, if another"), rows)
+
+    at.answer(plain, lines)
+
+
+def setting_values(given: list[str] | None) -> dict[str, Any]:
+    """["retention_days=30"] as {"retention_days": 30}; a value that is no JSON is text."""
+    from vultus.errors import VultusError
+
+    found: dict[str, Any] = {}
+    for one in given or ():
+        name, equals, text = one.partition("=")
+        if not equals:
+            raise VultusError(f"{one!r}: write NAME=VALUE, for example retention_days=365")
+        try:
+            found[name.strip()] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name.strip()] = text
+    return found

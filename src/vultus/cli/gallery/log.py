@@ -1,0 +1,113 @@
+"""The audit log: who did what, and whether anybody changed it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vultus.cli.gallery.command import At, command, count, shown
+from vultus.errors import VultusError
+from vultus.terminal import table
+
+if TYPE_CHECKING:
+    from vultus.gallery import Gallery
+
+MOST = 50
+"""Entries listed unless --limit says more."""
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(audit)
+
+
+def audit(
+    at: At,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the whole log; exit code 1 if it was changed.")
+    ] = False,
+    anchors: Annotated[
+        list[str] | None, typer.Option("--anchor", help="With --verify: an anchor that was kept elsewhere.")
+    ] = None,
+    anchor_out: Annotated[
+        bool, typer.Option("--anchor-out", help="Print the anchor of the log's end, to keep.")
+    ] = False,
+    mend: Annotated[str | None, typer.Option("--mend", help="REASON: let a log that was changed be added to.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only entries about this person.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only entries of this kind, as erased.")] = None,
+    after: Annotated[int, typer.Option(help="Only entries after this number.", min=0)] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = MOST,
+) -> None:
+    """The audit log: listed, verified, or its anchor, which proves later that nothing was taken off its end.
+
+    The log is of the whole database. People are pseudonyms in it, which nobody can trace once they are erased.
+    """
+    if sum((verify, anchor_out, mend is not None)) > 1:
+        raise VultusError("give one of --verify, --anchor-out and --mend")
+    if anchors and not verify:
+        raise VultusError("--anchor belongs to --verify; --anchor-out prints one")
+    with at.open() as people:
+        if verify:
+            _verify(at, people, anchors or [])
+        elif anchor_out:
+            anchor = people.custody.anchor()
+            at.answer({"anchor": anchor}, anchor)
+        elif mend is not None:
+            found = people.custody.mend_log(mend)
+            at.answer(
+                {"findings": [asdict(one) for one in found]},
+                f"the log goes on; {count(len(found), 'finding')} stay to be found by --verify",
+            )
+        else:
+            _list(at, people, after, person, kind, limit)
+
+
+def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
+    found = people.custody.verify_log(anchors)
+    end = people.custody.anchor()
+    entries = int(end.partition(":")[0])
+
+    def lines() -> None:
+        for one in found[:MOST]:
+            typer.echo(shown(one))
+        if len(found) > MOST:
+            typer.echo(f"and {len(found) - MOST:,} more")
+        if found:
+            typer.echo(f"the audit log was tampered with: {count(len(found), 'finding')} in {entries:,} entries")
+        else:
+            typer.echo(f"the audit log is whole: {count(entries, 'entry', 'entries')}")
+            typer.echo(f"anchor to keep elsewhere: {end}")
+
+    document = {"whole": not found, "entries": entries, "anchor": end, "findings": [asdict(one) for one in found]}
+    at.answer(document, lines)
+    if found:
+        raise typer.Exit(1)
+
+
+def _list(at: At, people: Gallery, after: int, person: str | None, kind: str | None, limit: int) -> None:
+    found = people.custody.log(after=after, person=person, kind=kind, limit=limit)
+
+    def lines() -> None:
+        rows = [
+            (
+                one.seq,
+                one.at[:19].replace("T", " "),
+                one.kind,
+                one.actor,
+                (one.subject or "")[:12],
+                _details(one.details),
+            )
+            for one in found
+        ]
+        more = [f"go on with --after {found[-1].seq}"] if len(found) == limit else []
+        table(count(len(rows), "entry", "entries"), ("entry", "UTC", "what", "who", "about", "details"), rows, more)
+
+    at.answer([asdict(one) for one in found], lines)
+
+
+def _details(details: Any) -> str:
+    if not isinstance(details, dict):
+        return shown(details)
+    return shown(", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in details.items()))

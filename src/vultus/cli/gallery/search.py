@@ -1,0 +1,151 @@
+"""Who is this: identify, verify, investigate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vultus.cli.gallery.command import At, command, pairs, shown, warn
+from vultus.terminal import table
+
+if TYPE_CHECKING:
+    from vultus.faces import Face
+    from vultus.gallery import Decision, Identified, Investigated
+
+Where = Annotated[list[str] | None, typer.Option(help="KEY=VALUE: search only people whose metadata has it.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(identify)
+    command(app)(verify)
+    command(app)(investigate)
+
+
+def identify(
+    at: At,
+    images: Annotated[list[Path], typer.Argument(help="Photographs with any number of faces.")],
+    fpir: Annotated[float, typer.Option(help="Share of strangers' searches that may name somebody.")] = 0.001,
+    where: Where = None,
+    candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 5,
+    draw: Annotated[Path | None, typer.Option(help="Write the annotated photograph here (one image only).")] = None,
+) -> None:
+    """Say of every face who it is, or that nobody enrolled is like it."""
+    from vultus.errors import VultusError
+    from vultus.gallery import explain
+    from vultus.workflows.identify import identify_photographs
+
+    if draw is not None and len(images) != 1:
+        raise VultusError(f"--draw takes one photograph, not {len(images)}")
+    wanted = pairs(where, "--where")
+    with at.open() as people:
+        results, skipped = identify_photographs(people, images, fpir=fpir, draw=draw, where=wanted, k=candidates)
+        threshold = people.threshold(fpir) if wanted is None else None
+    decisions = [item.decision for _, found in results for item in found]
+    warn(f"{path}: {reason}" for path, reason in skipped)
+    warn(dict.fromkeys(d.warning for d in decisions if d.warning))
+
+    def lines() -> None:
+        for path, found in results:
+            rows = [_row(number, item) for number, item in enumerate(found, 1)]
+            columns = ("face", "decision", "who", "score", "FMR at it", "LLR", "nearest other")
+            table(shown(path), columns, rows, [] if rows else ["no face found"])
+        used = decisions[0].threshold if decisions else threshold
+        if used is not None:
+            typer.echo(f"threshold: {explain(used)}")
+        if draw is not None:
+            typer.echo(f"drawn: {draw}")
+
+    document = {
+        "photographs": [{"image": str(path), "faces": [_face(item) for item in found]} for path, found in results],
+        "skipped": [{"image": str(path), "reason": reason} for path, reason in skipped],
+        "drawn": None if draw is None else str(draw),
+    }
+    at.answer(document, lines)
+
+
+def verify(
+    at: At,
+    person: Annotated[str, typer.Argument(help="The id of the person that the photograph is claimed to show.")],
+    image: Annotated[Path, typer.Argument(help="A photograph.")],
+    fmr: Annotated[float, typer.Option(help="Share of other people that may pass as this one.")] = 0.0001,
+    select: Annotated[str | None, typer.Option(help="If the photograph shows several: largest or center.")] = None,
+) -> None:
+    """Is this photograph of that person? Exit code 0 for a match, 1 for none."""
+    with at.open() as people:
+        result = people.verify(person, image, fmr=fmr, select=select)
+    at.answer(result.to_dict(), f"{result}\nthreshold: {result.threshold}")
+    raise typer.Exit(0 if result.match else 1)
+
+
+def investigate(
+    at: At,
+    image: Annotated[Path, typer.Argument(help="A photograph with any number of faces.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log: a case number, no names.")],
+    candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 20,
+    where: Where = None,
+) -> None:
+    """For a trained examiner: whom each face looks most like, ranked, without a threshold and without a decision."""
+    with at.open() as people:
+        found = people.investigate(image, candidates, where=pairs(where, "--where"), reason=reason)
+
+    def lines() -> None:
+        for number, item in enumerate(found, 1):
+            ranked = zip(item.investigation.candidates, item.investigation.weights, strict=True)
+            rows = [
+                (rank, one.label, "" if one.label == one.person else one.person, f"{one.score:.3f}", *_weight(weight))
+                for rank, (one, weight) in enumerate(ranked, 1)
+            ]
+            title = f"{shown(image)}, face {number} at {_place(item.face)}: the nearest, no decision"
+            table(title, ("rank", "name", "id", "score", "FMR at it", "LLR"), rows)
+        if not found:
+            typer.echo(f"{shown(image)}: no face found")
+
+    at.answer({"image": str(image), "reason": reason, "faces": [_investigated(item) for item in found]}, lines)
+
+
+def _row(number: int, item: Identified) -> Sequence[object]:
+    decision = item.decision
+    score = "" if decision.score is None else f"{decision.score:.3f}"
+    return (number, decision.kind.value, _who(decision), score, *_weight(decision.weight), _nearest(decision))
+
+
+def _who(decision: Decision) -> str:
+    if decision.kind.value == "low_quality":
+        return "; ".join(decision.reasons)
+    return "" if decision.kind.value == "unknown" else decision.label
+
+
+def _nearest(decision: Decision) -> str:
+    others = [one for one in decision.candidates if one.person != decision.person][:1]
+    return ", ".join(f"{one.label} {one.score:.3f}" for one in others)
+
+
+def _weight(weight: Any) -> tuple[str, str]:
+    if weight is None:
+        return "", ""
+    rate = f"> {weight.interval[0]:.2g}" if weight.fmr >= 1 else f"≤ {weight.fmr:.2g}"
+    return rate, f"{weight.llr:+.1f}"
+
+
+def _place(face: Face) -> str:
+    left, top, right, bottom = (round(float(value)) for value in face.box)
+    return f"({left}, {top}) to ({right}, {bottom})"
+
+
+def _face(item: Identified) -> dict[str, Any]:
+    return {
+        **_seen(item.face),
+        "quality": None if item.quality is None else item.quality.to_dict(),
+        "decision": item.decision.to_dict(),
+    }
+
+
+def _investigated(item: Investigated) -> dict[str, Any]:
+    return {**_seen(item.face), **item.investigation.to_dict()}
+
+
+def _seen(face: Face) -> dict[str, Any]:
+    return {"box": [round(float(value), 2) for value in face.box], "detection_score": round(float(face.score), 4)}

@@ -1,0 +1,209 @@
+"""Keeping a gallery: backup, restore, reembed, renew, rotate-key, snapshot, follow."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vultus.cli.gallery.command import At, command, count, shown, warn
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(backup)
+    command(app)(restore)
+    command(app)(reembed)
+    command(app)(renew)
+    command(app, "rotate-key")(rotate_key)
+    command(app)(snapshot)
+    command(app)(follow)
+
+
+def backup(
+    at: At,
+    out: Annotated[Path, typer.Argument(help="File to write, sealed with the gallery's key.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy the whole database, all collections, into one sealed file, while others go on. The key is not in it."""
+    from vultus.gallery.custody.backup import backup as back_up
+
+    with at.store() as store, bar("copying rows") as progress:
+        made = back_up(store, out, overwrite=overwrite, progress=progress)
+    told = f"{count(made.persons, 'person', 'people')}, {count(made.templates, 'template')}, {made.size / 1e6:,.1f} MB"
+    at.answer(
+        {**asdict(made), "path": str(made.path)},
+        f"{out}: {told}\nopened only by the key {made.key_id}: keep that, elsewhere\nanchor of the log: {made.anchor}",
+    )
+
+
+def restore(
+    at: At,
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="The file that `backup` wrote.")],
+    ledgers: Annotated[
+        list[str] | None,
+        typer.Option("--ledger", help="An erasures.jsonl, or a gallery that still exists: who was erased since."),
+    ] = None,
+    no_replay: Annotated[
+        bool, typer.Option("--no-replay", help="Bring people back who were erased since, or who nobody knows of.")
+    ] = False,
+) -> None:
+    """Make a gallery anew from a backup, at --gallery, where none must be. Whoever was erased since stays erased."""
+    from vultus.gallery.custody.restore import restore as put_back
+
+    with bar("copying rows") as progress:
+        done = put_back(
+            source, at.gallery, at.key, ledgers=ledgers or (), replay=not no_replay, actor=at.actor, progress=progress
+        )
+    told = f"{count(done.persons, 'person', 'people')}, {count(done.templates, 'template')}"
+    again = f"\nleft out, because erased since the backup: {count(done.replayed, 'person', 'people')}"
+    document = {**asdict(done), "backup": {**asdict(done.backup), "path": str(done.backup.path)}}
+    at.answer(document, f"restored {told}, as of {done.backup.made}{again}")
+
+
+def reembed(
+    at: At,
+    model: Annotated[str, typer.Argument(help="The model to move to: a name or an .onnx file.")],
+    photos: Annotated[
+        Path | None, typer.Option(help="New photographs: a folder or CSV file, as for `import`; else the kept crops.")
+    ] = None,
+    leave_behind: Annotated[
+        bool, typer.Option("--leave-behind", help="Move though some have no new template; nobody finds them then.")
+    ] = False,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Give a move that was begun up.")] = False,
+) -> None:
+    """Move a collection to another model: new templates beside the old ones, then all at once.
+
+    Interrupted, it goes on where it was. Exit code 1 while people are without a template of the new model: the old
+    model stays in use until they have one.
+    """
+    from vultus.gallery import reembed as moving
+    from vultus.workflows.bulk_sources import open_source
+
+    if abandon:
+        with at.store() as store:
+            moving.abandon(store, at.collection)
+        at.answer({"abandoned": True}, "given up; the collection keeps its model")
+        return
+    pictures: dict[str, list[Path]] = {}
+    if photos is not None:
+        source = open_source(photos)
+        source.check()
+        for entry in source:
+            pictures.setdefault(entry.person, []).extend(photo.path for photo in entry.photos)
+    with at.open() as people, bar("embedding people") as progress:
+        done = people.reembed(model, pictures, leave_behind=leave_behind, progress=progress)
+    warn(f"skipped {one.image}: {one.reason}" for one in done.skipped[:20])
+    state = done.state
+
+    def lines() -> None:
+        if done.done:
+            typer.echo(f"moved to {state.model}: {count(state.templates, 'template')} of {state.ready:,} people")
+            return
+        typer.echo(
+            f"not moved yet: {len(state.missing):,} of {count(state.persons, 'person', 'people')} have no template of "
+            f"{state.model}; give photographs of them with --photos, or --leave-behind"
+        )
+        for name in state.missing[:20]:
+            typer.echo(f"  {name}")
+        if len(state.missing) > 20:
+            typer.echo(f"  and {len(state.missing) - 20:,} more; --json tells all")
+
+    document = {**asdict(state), "moved": done.done, "skipped": [asdict(one) for one in done.skipped]}
+    at.answer(document, lines)
+    raise typer.Exit(0 if done.done else 1)
+
+
+def renew(at: At) -> None:
+    """Turn all templates of the collection by a new secret rotation: rows that leaked before fit no longer."""
+    from vultus.gallery.custody.renew import renew as turn
+
+    with at.store() as store, bar("turning templates") as progress:
+        done = turn(store, at.collection, progress=progress)
+    at.answer(plain(done), f"{at.collection}: {count(done.templates, 'template')} turned; every index is rebuilt")
+
+
+def rotate_key(
+    at: At,
+    new_key: Annotated[
+        str | None,
+        typer.Option("--new-key", help="Where the new key is, as for --key; else one is made beside the old one."),
+    ] = None,
+    remove_old: Annotated[
+        bool, typer.Option("--remove-old", help="Delete the old key's file: backups made before cannot be opened.")
+    ] = False,
+) -> None:
+    """Lock the whole database with another key. Backups made before still need the old one."""
+    from vultus.gallery.custody.rekey import rotate_key as lock
+
+    with at.store() as store, bar("wrapping keys") as progress:
+        done = lock(store, new_key, remove_old=remove_old, progress=progress)
+    lines = [f"locked with the key {done.new_id}, before with {done.old_id}; {count(done.keys, 'key')} wrapped anew"]
+    if done.path is not None:
+        lines.append(f"the new key is in {done.path}; keep a copy elsewhere")
+    if done.removed is not None:
+        lines.append(f"the old key's file {done.removed} is deleted")
+    if not done.scrubbed:
+        warn(["the old wrappings are still in the database's files; the next opening tries again"])
+    at.answer(plain(done), "\n".join(lines))
+
+
+def snapshot(at: At) -> None:
+    """Write the index's snapshot, encrypted, for a quick start; large galleries do so when they are closed."""
+    with at.open() as people:
+        path = people.custody.snapshot()
+    size = path.stat().st_size
+    at.answer({"path": str(path), "bytes": size}, f"{path}: {size / 1e6:,.1f} MB")
+
+
+def follow(
+    at: At,
+    engine: Annotated[str, typer.Argument(help="A vector engine, as milvus:http://host:19530.")],
+    once: Annotated[bool, typer.Option("--once", help="Catch up and end.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Then make it write its files without erased rows.")
+    ] = False,
+) -> None:
+    """Feed the collection's rotated rows, without names, to a vector engine and keep it in step, until Ctrl-C."""
+    from vultus.gallery.engines import EngineFollower
+    from vultus.gallery.store import collections
+
+    with at.store() as store:
+        with store.reading() as connection:
+            found = collections.get(store, connection, at.collection)
+        with EngineFollower(store, found, engine) as follower:
+            position = follower.catch_up()
+            if compact:
+                follower.compact()
+            if not once:
+                typer.echo(f"{shown(engine)} is at {position:,}; keeping it in step until Ctrl-C", err=True)
+                try:
+                    follower.keep_up(threading.Event())
+                except KeyboardInterrupt:
+                    position = follower.position
+    at.answer({"engine": engine, "position": position}, f"{shown(engine)} is at {position:,} of the change sequence")
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr for what tells (done, in all); None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def plain(made: Any) -> dict[str, Any]:
+    """A result as JSON values."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(made).items()}

@@ -1,0 +1,182 @@
+"""Who is to be enrolled: read person by person from a folder or a table, never held as a whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+from vultus.errors import VultusError
+from vultus.faces import find_photographs
+
+COLUMNS = ("person", "image", "name", "select")
+"""Columns of a table that have a meaning; any other is metadata."""
+SELECTIONS = ("largest", "center")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph of a person."""
+
+    path: Path
+    select: str | None = None
+    """Which face is meant, where the table says so."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One person and their photographs."""
+
+    person: str
+    photos: Sequence[Photo]
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+class Source(Protocol):
+    """May be gone through more than once."""
+
+    def check(self) -> int:
+        """How many entries there are; VultusError for what keeps the source from being read."""
+        ...
+
+    def __iter__(self) -> Iterator[Entry]: ...
+
+
+def open_source(path: Path) -> Source:
+    """The folder or table at `path`; VultusError where there is neither."""
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file():
+        return Table(path)
+    raise VultusError(f"{path} does not exist; give a folder with one folder a person, or a CSV file")
+
+
+def value_of(text: str) -> Any:
+    """A value as it is written on a command line or in a table.
+
+    A number, true, false, null and "text in quotes" are what JSON takes them for, all else is text: 012 and NaN too.
+    """
+    try:
+        value = json.loads(text, parse_constant=lambda word: word)
+    except (ValueError, RecursionError):
+        return text
+    exact = not isinstance(value, int | float) or abs(value) < 2**53  # longer ones are identifiers, no quantities
+    return value if exact and not isinstance(value, dict | list) else text
+
+
+class Folder:
+    """One folder a person, named as the person; photographs at any depth below it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> int:
+        people = self._people()
+        if not people:
+            raise VultusError(
+                f"{self._path} holds no folders; it must hold one folder of photographs a person, named as the person"
+            )
+        return len(people)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for name in self._people():
+            yield Entry(name, [Photo(path) for path in find_photographs(self._path / name)])
+
+    @property
+    def outside(self) -> int:
+        """Photographs that lie in nobody's folder."""
+        return sum(path.parent == self._path for path in self._path.iterdir() if _is_photograph(path))
+
+    def _people(self) -> list[str]:
+        try:
+            with os.scandir(self._path) as found:
+                return sorted(item.name for item in found if item.is_dir() and not item.name.startswith("."))
+        except OSError as error:
+            raise VultusError(f"cannot read {self._path}: {error.strerror}; check its permissions") from None
+
+
+class Table:
+    """A CSV file: a row a photograph, the rows of one person below each other. Paths are relative to the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> int:
+        number = sum(1 for _ in self)
+        if not number:
+            raise VultusError(f"{self._path} has no rows; it needs a row a photograph, with its person and image")
+        return number
+
+    def __iter__(self) -> Iterator[Entry]:
+        for person, rows in groupby(self._rows(), key=lambda row: row[1]["person"]):
+            lines = list(rows)
+            told: dict[str, str] = {}
+            for line, row in lines:
+                for column, text in row.items():
+                    if column in ("person", "image", "select") or not text:
+                        continue
+                    if told.setdefault(column, text) != text:
+                        raise VultusError(
+                            f"{self._path}, line {line}: {person!r} has two values of {column!r}; give one a person"
+                        )
+            photos = [Photo(self._path.parent / row["image"], row.get("select") or None) for _, row in lines]
+            name = told.pop("name", None)
+            yield Entry(person, photos, name, {key: value_of(text) for key, text in told.items()} or None)
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, row) with stripped cells; VultusError for a row that cannot be meant."""
+        try:
+            with open(self._path, encoding="utf-8-sig", newline="") as file:
+                header = file.readline()
+                file.seek(0)
+                rows = csv.DictReader(file, delimiter=max(",;\t", key=header.count), strict=True)
+                self._check_columns(rows.fieldnames or ())
+                for raw in rows:
+                    if None in raw or None in raw.values():
+                        raise VultusError(
+                            f"{self._path}, line {rows.line_num}: the row has not {len(rows.fieldnames or ())} cells"
+                        )
+                    row = {key.strip(): text.strip() for key, text in raw.items()}
+                    for column in ("person", "image"):
+                        if not row[column]:
+                            raise VultusError(f"{self._path}, line {rows.line_num}: {column} is empty; fill it in")
+                    if row.get("select", "") not in ("", *SELECTIONS):
+                        raise VultusError(
+                            f"{self._path}, line {rows.line_num}: select is {row['select']!r}; "
+                            "choose largest or center, or leave it empty"
+                        )
+                    yield rows.line_num, row
+        except UnicodeDecodeError:
+            raise VultusError(f"{self._path} is no UTF-8 text; save it as CSV in UTF-8") from None
+        except csv.Error as error:
+            raise VultusError(f"{self._path} is no CSV file: {error}") from None
+        except OSError as error:
+            raise VultusError(f"cannot read {self._path}: {error.strerror}; check its permissions") from None
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        columns = [name.strip() for name in names]
+        for needed in ("person", "image"):
+            if needed not in columns:
+                raise VultusError(
+                    f"{self._path} has no column {needed!r}; its first line must name person and image "
+                    f"(it reads {', '.join(columns)[:80]!r})"
+                )
+        twice = {name for name in columns if columns.count(name) > 1}
+        if twice or "" in columns:
+            raise VultusError(
+                f"{self._path}: each column needs a name of its own (twice or empty: {sorted(twice)[0]!r})"
+                if twice
+                else f"{self._path}: a column has no name; give it one"
+            )
+
+
+def _is_photograph(path: Path) -> bool:
+    from vultus.faces import IMAGE_SUFFIXES
+
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
