@@ -311,6 +311,8 @@ def rate_row(key: tuple[int, float, str], cell: Cell) -> dict[str, Any]:
         "fnir": missed.value,
         "fnir_interval": missed.interval,
         "mated_searches": missed.trials,
+        "achieved_each": cell.achieved,
+        "predicted_each": cell.predicted,
         **{kind: sum(each[kind] for each in cell.kinds) / searches for kind in cell.kinds[0]},
     }
 
@@ -395,11 +397,11 @@ def between(ends: Interval, digits: int = 2) -> str:
 
 def draw(rates: list[dict[str, Any]], runs: Runs) -> bytes:
     """Achieved / asked: a dot a split, over the prediction interval as a bar; a panel a size of gallery."""
-    from vultus.evaluation.figures.style import INK, MATED, NON_MATED, legend, new_figure, to_png
+    from vultus.evaluation.figures.style import INK, MATED, NON_MATED, new_figure, to_png
 
     sizes = sorted({row["enrolled"] for row in rates})
     asked = sorted({row["fpir"] for row in rates})
-    figure, panels = new_figure(3.4 * len(sizes), 4.2, "FPIR achieved / asked for, on other people", 1, len(sizes))
+    figure, panels = new_figure(3.4 * len(sizes), 4.6, "FPIR achieved / asked for, on other people", 1, len(sizes))
     rng = np.random.default_rng(0)
     for axes, size in zip(panels, sizes, strict=True):
         for row in (row for row in rates if row["enrolled"] == size and row["splits"]):
@@ -415,16 +417,22 @@ def draw(rates: list[dict[str, Any]], runs: Runs) -> bytes:
         axes.set_xlim(-0.6, len(asked) - 0.4)
         axes.set_title(f"{size:,} enrolled", fontsize=10, loc="left", color=INK)
         axes.set_xlabel("FPIR asked for")
-    top = max(max(cell.achieved) / key[1] for key, cell in runs.cells.items() if cell.achieved)
+    highest = [
+        max(*cell.achieved, np.mean(cell.predicted, axis=0)[1]) / key[1]
+        for key, cell in runs.cells.items()
+        if cell.achieved
+    ]
     for axes in panels:
-        axes.set_ylim(-0.1, 1.12 * top)
+        axes.set_ylim(-0.1, 1.05 * max(highest))
     panels[0].set_ylabel("achieved / asked for")
-    last = panels[-1]
-    last.plot([], [], "o", color=MATED, ms=4, label="a split, measured threshold")
-    last.plot([], [], "o", color=NON_MATED, ms=4, label="a split, extrapolated")
-    last.fill_between([], [], [], color=MATED, alpha=0.16, lw=0, label="95 % prediction")
-    last.plot([], [], color=INK, lw=1.6, label="mean of the splits")
-    legend(last, "upper left")
+    known = panels[0]
+    handles = [
+        known.plot([], [], "o", color=MATED, ms=4, label="a split")[0],
+        known.plot([], [], "o", color=NON_MATED, ms=4, label="a split, threshold extrapolated")[0],
+        known.fill_between([], [], [], color=INK, alpha=0.16, lw=0, label="95 % prediction"),
+        known.plot([], [], color=INK, lw=1.6, label="mean of the splits")[0],
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return to_png(figure)
 
 
