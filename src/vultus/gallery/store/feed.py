@@ -48,10 +48,9 @@ def follow(
         .limit(limit)
     )
     told: dict[str, set[int]] = defaultdict(set)
-    number, until = 0, head
-    for row in connection.execute(recent):
+    until = head
+    for number, row in enumerate(connection.execute(recent), start=1):
         told[row.kind].add(row.template_id if row.kind in ("enrol", "remove") else row.person_id)
-        number += 1
         if number == limit:
             until = row.seq
     back = _templates_of(connection, told["resume"])

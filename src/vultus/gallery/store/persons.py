@@ -193,6 +193,15 @@ def matching(connection: Connection, collection: Collection, where: Mapping[str,
     return np.array(sorted(connection.execute(query).scalars()), np.int64)
 
 
+_SAME_ON_POSTGRESQL = "persons.metadata -> :key{at} = CAST(:value{at} AS jsonb)"
+# What is wanted goes through SQLite's own reading of JSON, as what is stored did.
+_SAME_ON_SQLITE = """EXISTS (
+    SELECT 1 FROM json_each(persons.metadata) AS item, json_each('[' || :value{at} || ']') AS wanted
+    WHERE item.key = :key{at} AND item.value IS wanted.value
+    AND (item.type = wanted.type OR item.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real'))
+)"""
+
+
 def _conditions(connection: Connection, where: Mapping[str, Any] | None) -> list[TextClause]:
     """Equal by value and by kind, in both databases: "1" is not 1, and 1 is not true."""
     conditions = []
@@ -200,16 +209,8 @@ def _conditions(connection: Connection, where: Mapping[str, Any] | None) -> list
         if isinstance(value, dict | list):
             raise VultusError(f"people cannot be filtered by {key!r}: give text, a number, true, false or null")
         given = {f"key{at}": key, f"value{at}": json.dumps(value)}
-        if connection.dialect.name == "postgresql":
-            condition = f"persons.metadata -> :key{at} = CAST(:value{at} AS jsonb)"
-        else:
-            # The value goes through SQLite's own reading of JSON, as what is stored did.
-            condition = (
-                f"EXISTS (SELECT 1 FROM json_each(persons.metadata) AS item, json_each('[' || :value{at} || ']') AS wanted "
-                f"WHERE item.key = :key{at} AND item.value IS wanted.value AND (item.type = wanted.type OR "
-                "item.type IN ('integer', 'real') AND wanted.type IN ('integer', 'real')))"
-            )
-        conditions.append(text(condition).bindparams(**given))
+        sql = _SAME_ON_POSTGRESQL if connection.dialect.name == "postgresql" else _SAME_ON_SQLITE
+        conditions.append(text(sql.format(at=at)).bindparams(**given))
     return conditions
 
 

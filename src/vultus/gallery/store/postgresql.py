@@ -141,6 +141,7 @@ def _may_checkpoint(connection: Connection) -> bool:
 _SCRUB = (
     "VACUUM (FULL) person_keys",
     "VACUUM (FULL) collections",
+    "VACUUM (FULL) gallery",
     "VACUUM persons, templates, crops, consents, writes",
 )
 

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's row ids are 64 bits wide under this name only
 Json = JSON().with_variant(JSONB(), "postgresql")
+Name = String(200).with_variant(String(200, collation="C"), "postgresql")  # in one order in every database
 
 metadata = MetaData()
 
@@ -56,7 +57,7 @@ collections = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("uuid", String(36), nullable=False, unique=True),
-    Column("name", String(200), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("model", Text, nullable=False),
     Column("contract_id", String(100), nullable=False),  # the templates of this contract are the ones searched
     Column("dim", Integer, nullable=False),
@@ -78,7 +79,7 @@ persons = Table(
     Column("id", Id, primary_key=True),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("collection_id", ForeignKey("collections.id"), nullable=False),
-    Column("external_id", String(200), nullable=False),
+    Column("external_id", Name, nullable=False),
     Column("name", String(200), nullable=False),
     Column("metadata", Json, nullable=False),
     Column("status", String(10), nullable=False),

@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 
 from vultus.errors import ContractError, VultusError
+from vultus.gallery.names import clean_metadata
 from vultus.gallery.protection import DataKey, ProtectionError, Rotation
 from vultus.gallery.store.collections import Collection
 from vultus.gallery.store.persons import AT_ONCE, Person, open_key
@@ -64,6 +65,8 @@ def add(
     With `rotation` and `contract_id` the templates are of the collection's next model, and `announce=False` keeps them
     out of the change sequence until the cut-over.
     """
+    if not samples:
+        return []
     contract_id = contract_id or collection.contract_id
     rotated = (rotation or collection.rotation).apply(np.stack([s.embedding for s in samples]))
     known = select(templates.c.source_digest).where(
@@ -82,11 +85,11 @@ def add(
                 person_id=person.id,
                 collection_id=collection.id,
                 contract_id=contract_id,
-                sealed=key.seal(row.astype("<f4").tobytes(), _bound(person.uuid, contract_id)),
+                sealed=key.seal(row.astype("<f4").tobytes(), template_bound(person.uuid, contract_id)),
                 source_digest=digest,
                 box=None if sample.box is None else [float(value) for value in sample.box],
-                quality=None if sample.quality is None else dict(sample.quality),
-                provenance=dict(sample.provenance),
+                quality=None if sample.quality is None else clean_metadata(sample.quality),
+                provenance=clean_metadata(sample.provenance),
                 created=write.now,
             )
         )
@@ -211,7 +214,7 @@ def crop_bound(person_uuid: str) -> bytes:
     return f"vultus person {person_uuid} crop".encode()
 
 
-def _bound(person_uuid: str, contract_id: str) -> bytes:
+def template_bound(person_uuid: str, contract_id: str) -> bytes:
     """What a template is bound to: rows cannot be swapped between people or models."""
     return f"vultus person {person_uuid} template {contract_id}".encode()
 
@@ -223,12 +226,12 @@ def _open_all(store: Store, rows: Iterable[Row], dim: int) -> tuple[np.ndarray, 
     keys: dict[int, DataKey] = {}
     for row in rows:
         key = keys.get(row.person_id)
+        if key is None:
+            if len(keys) > 10_000:
+                keys.clear()
+            key = keys[row.person_id] = open_key(store, row.uuid, row.sealed_key)
         try:
-            if key is None:
-                if len(keys) > 10_000:
-                    keys.clear()
-                key = keys[row.person_id] = open_key(store, row.uuid, row.sealed_key)
-            plain = key.open(row.sealed, _bound(row.uuid, row.contract_id))
+            plain = key.open(row.sealed, template_bound(row.uuid, row.contract_id))
         except ProtectionError:
             plain = b""
         if len(plain) != 4 * dim:

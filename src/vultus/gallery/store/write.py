@@ -89,7 +89,9 @@ class Write:
         )  # fmt: skip
         names = ["seq", "collection_id", "kind", "person_id", "template_id", "at"]
         self.connection.execute(insert(changes).from_select(names, found))
-        last = self.connection.execute(select(func.max(changes.c.seq))).scalar_one()  # psycopg does not count these rows
+        last = self.connection.execute(
+            select(func.max(changes.c.seq))
+        ).scalar_one()  # psycopg does not count these rows
         self.head = max(self.head, last)
 
     def audit(

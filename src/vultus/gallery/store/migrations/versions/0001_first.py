@@ -13,6 +13,7 @@ depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+NAME = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
 APPEND_ONLY = ("audit", "changes", "erasures")
 
 
@@ -47,7 +48,7 @@ def upgrade() -> None:
         "collections",
         sa.Column("id", ID, nullable=False),
         sa.Column("uuid", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("contract_id", sa.String(length=100), nullable=False),
         sa.Column("dim", sa.Integer(), nullable=False),
@@ -106,7 +107,7 @@ def upgrade() -> None:
         sa.Column("id", ID, nullable=False),
         sa.Column("uuid", sa.String(length=36), nullable=False),
         sa.Column("collection_id", ID, nullable=False),
-        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("external_id", NAME, nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("status", sa.String(length=10), nullable=False),
