@@ -16,9 +16,9 @@ DIM = 8
 CONTRACT = "vultus1-test"
 
 
-def unit(seed: object, count: int = 1) -> np.ndarray:
+def unit(seed: int, count: int = 1) -> np.ndarray:
     """(count, DIM) float32 unit rows, always the same for a seed."""
-    rows = np.random.default_rng(abs(hash(seed))).normal(size=(count, DIM)).astype(np.float32)
+    rows = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -115,7 +115,7 @@ def test_people_are_listed_in_the_order_of_their_ids_page_by_page(store, collect
 
 
 def test_templates_come_back_as_the_same_rows_rotated(store, collection):
-    rows = unit("rows", 700)  # more than are asked for in one statement
+    rows = unit(0, 700)  # more than are asked for in one statement
     with store.writing() as write:
         person, key = persons.add(store, write, collection, "ada")
         made = templates.add(write, collection, person, key, [Sample(row) for row in rows])

@@ -1,0 +1,120 @@
+"""The audit log in the database: whoever changes it is found, and erasing goes on all the same."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import delete, text, update
+
+from vultus.errors import VultusError
+from vultus.gallery.audit import GENESIS
+from vultus.gallery.store import Store, log, persons
+from vultus.gallery.store.schema import audit, gallery
+
+from .people import enrol
+
+
+@pytest.fixture
+def logged(store, collection) -> Store:
+    for i in range(8):
+        with store.writing() as write:
+            write.audit("enrolled", collection.uuid, f"subject {i % 2}", {"i": i, "score": 0.1 + 0.2, "name": "é"})
+    return store
+
+
+def tamper(store: Store, *statements) -> None:
+    """As somebody would who may write to the database and is no user of vultus."""
+    with store.database.writing() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
+        else:
+            for verb in ("UPDATE", "DELETE"):
+                connection.execute(text(f"DROP TRIGGER IF EXISTS audit_no_{verb}"))
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_log_is_read_and_whole(logged):
+    with logged.reading() as connection:
+        everything = list(log.entries(connection))
+        assert [entry.seq for entry in everything] == list(range(1, 11))
+        assert everything[-1].details == {"i": 7, "score": 0.1 + 0.2, "name": "é"}
+        assert everything[-1].actor == "test"
+        assert [entry.seq for entry in log.entries(connection, after=5, kind="enrolled", limit=2)] == [6, 7]
+        assert [entry.seq for entry in log.entries(connection, subject="subject 0")] == [3, 5, 7, 9]
+    assert log.verify_log(logged) == []
+    assert log.verify_log(logged, [log.log_anchor(logged)]) == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "seq", "problem"),
+    [
+        ([update(audit).where(audit.c.seq == 4).values(details='{"i": 99}')], 4, "changed or forged"),
+        ([update(audit).where(audit.c.seq == 4).values(details="no JSON")], 4, "changed or forged"),
+        ([update(audit).where(audit.c.seq == 4).values(details='{"i": NaN}')], 4, "changed or forged"),
+        ([update(audit).where(audit.c.seq == 4).values(subject="somebody else")], 4, "changed or forged"),
+        ([delete(audit).where(audit.c.seq == 4)], 4, "missing"),
+        ([update(audit).where(audit.c.seq == 4).values(seq=-4)], 4, "missing"),
+        ([delete(audit).where(audit.c.seq > 7)], 8, "missing"),
+        ([update(gallery).values(audit_mac=GENESIS)], 10, "head"),
+        ([update(gallery).values(audit_seal="0" * 64)], 10, "seal"),
+        ([delete(audit).where(audit.c.seq > 7), "the head is 7"], 7, "seal"),
+        ([delete(audit), update(gallery).values(audit_seq=0, audit_mac=GENESIS)], 0, "seal"),
+    ],
+    ids=["details", "no JSON", "NaN", "subject", "gap", "moved", "cut", "mac", "seal", "cut and head", "emptied"],
+)  # fmt: skip
+def test_tampering_is_found(logged, statements, seq, problem):
+    with logged.reading() as connection:
+        macs = {entry.seq: entry.mac for entry in log.entries(connection)}
+    head = update(gallery).values(audit_seq=7, audit_mac=macs[7])
+    tamper(logged, *(head if isinstance(one, str) else one for one in statements))
+    found = log.verify_log(logged)
+    assert any(finding.seq == seq and problem in finding.problem for finding in found), found
+
+
+def test_a_database_that_was_rolled_back_is_found_by_an_anchor(logged, collection):
+    with logged.reading() as connection:
+        before = connection.execute(gallery.select()).one()._mapping
+    with logged.writing() as write:
+        write.audit("searched", collection.uuid, None)
+    anchor = log.log_anchor(logged)
+    tamper(logged, delete(audit).where(audit.c.seq == 11), update(gallery).values(dict(before)))
+    assert log.verify_log(logged) == []
+    assert ["rolled back" in finding.problem for finding in log.verify_log(logged, [anchor])] == [True]
+
+
+def test_a_log_whose_end_was_changed_is_not_added_to_until_it_is_mended(logged, collection):
+    person, _ = enrol(logged, collection, "ada")
+    anchor = log.log_anchor(logged)
+    with pytest.raises(VultusError, match="is whole"):
+        log.mend_log(logged, "no reason")
+    tamper(logged, delete(audit).where(audit.c.seq > 7), update(gallery).values(audit_mac=GENESIS))
+    with pytest.raises(VultusError, match="tampered with, so nothing was written") as error, logged.writing() as write:
+        persons.remove(write, collection, person)
+    assert "\n" not in str(error.value)
+    with logged.reading() as connection:  # reading and searching go on
+        assert persons.find(connection, collection, "ada") == person
+    found = log.mend_log(logged, "an administrator deleted rows")
+    assert found
+    with logged.writing() as write:
+        persons.remove(write, collection, person)
+        write.audit("erased", collection.uuid, None)
+    with logged.reading() as connection:
+        assert persons.find(connection, collection, "ada") is None
+        *_, mended, erased = log.entries(connection)
+    assert (mended.kind, mended.details["findings"], mended.details["reason"]) == (
+        "log_mended", len(found), "an administrator deleted rows")  # fmt: skip
+    assert mended.seq == 11 and erased.seq == 12
+    after = log.verify_log(logged, [anchor])
+    assert [str(finding) for finding in after] == [
+        "entry 8: missing: entries 8 to 10, before entry 11",
+        "entry 10: missing: an anchor recorded it, the log ends with entry 12: it was rolled back",
+    ]
+
+
+@pytest.mark.parametrize("seq", [-1, 3, 2**62, 2**63 - 1])
+def test_a_log_can_be_mended_whatever_its_head_says(logged, seq):
+    tamper(logged, update(gallery).values(audit_seq=seq))
+    log.mend_log(logged, "test")
+    with logged.writing() as write:
+        write.audit("searched", None, None)
+    assert log.verify_log(logged) == []
