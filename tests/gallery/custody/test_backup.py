@@ -25,7 +25,7 @@ def filled(store: Store, names: list[str], collection: str = "default") -> None:
     with store.writing() as write:
         bound = collections.find(store, write.connection, collection)
         if bound is None:
-            bound = collections.create(store, write, collection, "m", "contract", DIM, Settings())
+            bound = collections.create(store, write, collection, "m", "contract", DIM, Settings.parse({}))
         for name in names:
             person, key = persons.add(store, write, bound, name, f"Name of {name}", {"site": "Berlin"})
             row = rng.standard_normal(DIM).astype(np.float32)

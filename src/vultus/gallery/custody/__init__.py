@@ -1,5 +1,6 @@
-"""What happens to the people who are stored: consent, retention, export, erasure."""
+"""What happens to the people who are stored: consent, retention, export, erasure, backups, other keys."""
 
+from vultus.gallery.custody.backup import BackupInfo, backup, describe_backup
 from vultus.gallery.custody.consent import (
     Consent,
     ConsentGiven,
@@ -10,26 +11,37 @@ from vultus.gallery.custody.consent import (
     valid_consent,
     withdraw_consent,
 )
-from vultus.gallery.custody.erase import Erased, erase, verify_receipt
+from vultus.gallery.custody.erase import Erased, catch_up, erase, verify_receipt
 from vultus.gallery.custody.export import export_person
-from vultus.gallery.custody.ledger import catch_up
+from vultus.gallery.custody.rekey import Rotated, rotate_key
+from vultus.gallery.custody.renew import Renewed, renew
+from vultus.gallery.custody.restore import Restored, restore
 from vultus.gallery.custody.retention import Due, Swept, due, retain_until, suspend_lapsed, sweep
 
 __all__ = [
+    "BackupInfo",
     "Consent",
     "ConsentGiven",
     "Due",
     "Erased",
+    "Renewed",
+    "Restored",
+    "Rotated",
     "Swept",
+    "backup",
     "catch_up",
     "check_consent",
     "consents_of",
+    "describe_backup",
     "due",
     "erase",
     "export_person",
     "record_consent",
     "record_in",
+    "renew",
+    "restore",
     "retain_until",
+    "rotate_key",
     "suspend_lapsed",
     "sweep",
     "valid_consent",

@@ -1,0 +1,157 @@
+"""Another key-encryption key for a gallery, without touching a template."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from vultus.errors import VultusError
+from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, default_key_path, load_key, make_default_key
+from vultus.gallery.protection.keys import VARIABLE
+from vultus.gallery.store import Key, Store
+from vultus.gallery.store.collections import rotation_bound, snapshot_bound
+from vultus.gallery.store.persons import key_bound
+from vultus.gallery.store.schema import collections, gallery, person_keys, persons
+from vultus.gallery.store.store import bound_to_gallery
+
+AT_ONCE = 5_000
+"""Wrapped keys that are held in memory."""
+
+Progress = Callable[[int, int], object]
+"""Called with (keys wrapped, keys in all)."""
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What a rotation of the key did."""
+
+    old_id: str
+    new_id: str
+    keys: int
+    """How many were wrapped anew."""
+    path: Path | None
+    """The new key's file, where one was made."""
+    removed: Path | None
+    """The old key's file, where it was to be removed."""
+    scrubbed: bool
+    """Whether the old wrappings are out of the database's files. Where not, the next opening tries again."""
+
+
+def rotate_key(
+    store: Store, new_key: Key = None, *, remove_old: bool = False, progress: Progress | None = None
+) -> Rotated:
+    """Lock the gallery with another key-encryption key; the store goes on with it.
+
+    Every key that the old one wraps (one a person; rotation, snapshot, signing and audit keys) is wrapped by the new
+    one, in one transaction: whatever happens, the gallery opens with the old key or with the new one. No template is
+    sealed again, so whoever had both the old key and a copy of the database still reads that copy. Processes that have
+    the gallery open are refused until they open it again. Backups made before need the old key: keep it as long as
+    them, and no longer.
+
+    Args:
+        new_key: the key, or where it is ("env:NAME", "file:PATH", "command:WORDS"). None makes one in the user's
+            configuration folder, in a file of its own, which is found there from then on.
+        remove_old: whether the old key's file in that folder is deleted.
+
+    Raises VultusError where None would make a key that nobody looks for, or the new key is the old one.
+    """
+    old = store.key
+    old_path = _default_file_of(store)
+    new, made = _new(store, new_key)
+    if new.id == old.id:
+        raise VultusError(f"gallery {store.label} is locked with the key {old.id} already; give another")
+    try:
+        with store.writing() as write:
+            count = _rewrap(store, write.connection, new, progress)
+            write.connection.execute(update(gallery).values(key_id=new.id, scrub_pending=True))
+            write.audit("key_rotated", None, None, {"old": old.id, "new": new.id, "keys": count})
+    except BaseException:
+        if made is not None and not _locked_with(store, new):
+            made.unlink(missing_ok=True)
+        raise
+    store.adopt(new)
+    scrubbed = store.scrub()
+    removed = old_path if remove_old else None
+    if removed is not None:
+        removed.unlink(missing_ok=True)
+    return Rotated(old.id, new.id, count, made, removed, scrubbed)
+
+
+def _new(store: Store, new_key: Key) -> tuple[KeyEncryptionKey, Path | None]:
+    """The new key, and the file that was made for it."""
+    if isinstance(new_key, KeyEncryptionKey):
+        return new_key, None
+    if new_key is not None:
+        return load_key(new_key, store.info.uuid), None
+    if os.environ.get(VARIABLE, "").strip():
+        raise VultusError(
+            f"the gallery's key is looked for in ${VARIABLE}; make the new one beside it and say where it is "
+            "(file:PATH, command:WORDS or env:NAME)"
+        )
+    return make_default_key(store.info.uuid, rotated=True)
+
+
+def _rewrap(store: Store, connection: Connection, new: KeyEncryptionKey, progress: Progress | None) -> int:
+    """Wrap every key anew; how many."""
+
+    def again(sealed: bytes | None, bound: bytes) -> bytes | None:
+        return None if sealed is None else new.wrap(store.key.unwrap(sealed, bound), bound)
+
+    total = connection.execute(select(func.count()).select_from(person_keys)).scalar_one()
+    done, last = 0, 0
+    query = (
+        select(person_keys, persons.c.uuid)
+        .join(persons, persons.c.id == person_keys.c.person_id)
+        .order_by(person_keys.c.person_id)
+        .limit(AT_ONCE)
+    )
+    change = update(person_keys).where(person_keys.c.person_id == bindparam("person")).values(sealed=bindparam("again"))
+    while rows := connection.execute(query.where(person_keys.c.person_id > last)).all():
+        wrapped = [{"person": row.person_id, "again": again(row.sealed, key_bound(row.uuid))} for row in rows]
+        connection.execute(change, wrapped)
+        last, done = rows[-1].person_id, done + len(rows)
+        if progress is not None:
+            progress(done, total)
+    for row in connection.execute(select(collections)).all():
+        values = {
+            "sealed_rotation_key": again(row.sealed_rotation_key, rotation_bound(row.uuid)),
+            "sealed_snapshot_key": again(row.sealed_snapshot_key, snapshot_bound(row.uuid)),
+            "next_rotation_key": again(row.next_rotation_key, rotation_bound(row.uuid)),
+        }
+        connection.execute(update(collections).where(collections.c.id == row.id).values(values))
+        done += sum(value is not None for value in values.values())
+    own = connection.execute(select(gallery)).one()
+    values = {
+        "sealed_signing_key": again(own.sealed_signing_key, bound_to_gallery(store, "signing key")),
+        "sealed_audit_key": again(own.sealed_audit_key, bound_to_gallery(store, "audit key")),
+    }
+    connection.execute(update(gallery).values(values))
+    return done + len(values)
+
+
+def _default_file_of(store: Store) -> Path | None:
+    """The file in the user's configuration folder that holds the store's key, if one does."""
+    for path in (
+        default_key_path(store.info.uuid, store.key.id),
+        default_key_path(store.info.uuid),
+    ):
+        if path.exists():
+            try:
+                if load_key(f"file:{path}", store.info.uuid).id == store.key.id:
+                    return path
+            except ProtectionError:
+                continue
+    return None
+
+
+def _locked_with(store: Store, key: KeyEncryptionKey) -> bool:
+    """Whether the transaction was committed though its end was not heard of; True where nobody can tell."""
+    try:
+        with store.reading() as connection:
+            return connection.execute(select(gallery.c.key_id)).scalar_one() == key.id
+    except VultusError:
+        return True

@@ -1,0 +1,114 @@
+"""Another rotation for a collection's templates: old and new rows cannot be compared (ISO/IEC 24745: renewability)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import bindparam, func, select, update
+
+from vultus.gallery.custody.erase import drop_snapshots
+from vultus.gallery.protection import Rotation
+from vultus.gallery.store import Collection, Store, Write, collections
+from vultus.gallery.store import templates as template_rows
+from vultus.gallery.store.collections import rotation_bound
+from vultus.gallery.store.persons import open_key
+from vultus.gallery.store.schema import collections as collection_rows
+from vultus.gallery.store.schema import gallery, person_keys, persons, templates
+
+AT_ONCE = 2_000
+"""Templates that are held in memory."""
+
+Progress = Callable[[int, int], object]
+"""Called with (templates turned, templates in all)."""
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """What a renewal did."""
+
+    templates: int
+    """How many were turned and sealed again."""
+    position: int
+    """Number in the change sequence from which on followers have the new rows."""
+    scrubbed: bool
+    """Whether the old rows are out of the database's files. Where not, the next opening tries again."""
+
+
+def renew(store: Store, collection: str, *, progress: Progress | None = None) -> Renewed:
+    """Draw a new rotation key for the collection and turn every template to it, in one transaction.
+
+    Cosines, thresholds and decisions stay. Rows that leaked from memory, a snapshot or a vector engine before can no
+    longer be compared with single rows of now; they keep what they told by themselves, and whoever has both collections
+    whole finds the rotation between them (docs/protection.md). Every index and engine starts afresh; the old snapshot
+    file is deleted and its key destroyed. Suspended people's templates, and those that a change of model is preparing,
+    are turned as well.
+
+    Raises VultusError where there is no such collection.
+    """
+    with store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        values: dict[str, bytes | None] = {"sealed_snapshot_key": None}
+        parts = []
+        key = os.urandom(32)
+        values["sealed_rotation_key"] = store.key.wrap(key, rotation_bound(bound.uuid))
+        parts.append((bound.contract_id, bound.rotation.change_to(Rotation(key, bound.dim)), True))
+        if bound.successor is not None:
+            key = os.urandom(32)
+            values["next_rotation_key"] = store.key.wrap(key, rotation_bound(bound.uuid))
+            change = bound.successor.rotation.change_to(Rotation(key, bound.successor.dim))
+            parts.append((bound.successor.contract_id, change, False))
+        write.append("rebuild", bound.id)
+        count = _turn(store, write, bound, parts, progress)
+        write.connection.execute(update(collection_rows).where(collection_rows.c.id == bound.id).values(values))
+        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.audit("collection_renewed", bound.uuid, None, {"templates": count})
+        position = write.head
+    drop_snapshots(store)
+    return Renewed(count, position, store.scrub())
+
+
+def _turn(
+    store: Store,
+    write: Write,
+    bound: Collection,
+    parts: list[tuple[str, np.ndarray, bool]],
+    progress: Progress | None,
+) -> int:
+    """Seal every template anew, turned by its contract's matrix, and announce those in use; how many."""
+    mine = templates.c.collection_id == bound.id
+    query = (
+        select(templates.c.id, templates.c.person_id, templates.c.sealed, persons.c.uuid)
+        .add_columns(person_keys.c.sealed.label("sealed_key"))
+        .join(persons, persons.c.id == templates.c.person_id)
+        .join(person_keys, person_keys.c.person_id == templates.c.person_id)
+        .order_by(templates.c.id)
+        .limit(AT_ONCE)
+    )
+    change = update(templates).where(templates.c.id == bindparam("template")).values(sealed=bindparam("again"))
+    which = mine & templates.c.contract_id.in_([contract for contract, _, _ in parts])
+    total = write.connection.execute(select(func.count()).select_from(templates).where(which)).scalar_one()
+    done = 0
+    for contract, matrix, used in parts:
+        last = 0
+        wanted = query.where(mine, templates.c.contract_id == contract)
+        while rows := write.connection.execute(wanted.where(templates.c.id > last)).all():
+            keys = [open_key(store, row.uuid, row.sealed_key) for row in rows]
+            bounds = [template_rows.template_bound(row.uuid, contract) for row in rows]
+            plain = [key.open(row.sealed, bind) for key, row, bind in zip(keys, rows, bounds, strict=True)]
+            turned = np.frombuffer(b"".join(plain), "<f4").reshape(len(rows), -1) @ matrix
+            turned /= np.linalg.norm(turned, axis=1, keepdims=True)  # rounding must not add up over renewals
+            sealed = [
+                {"template": row.id, "again": key.seal(one.tobytes(), bind)}
+                for row, key, one, bind in zip(rows, keys, turned.astype("<f4"), bounds, strict=True)
+            ]
+            write.connection.execute(change, sealed)
+            if used:
+                for row in rows:
+                    write.append("enrol", bound.id, row.person_id, row.id)
+            last, done = rows[-1].id, done + len(rows)
+            if progress is not None:
+                progress(done, total)
+    return done
