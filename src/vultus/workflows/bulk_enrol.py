@@ -24,6 +24,16 @@ GIVE_UP = 20
 """So many people in a row who fail for another reason than their photographs: something is wrong with the gallery."""
 LISTED = 20
 """Lines that a summary keeps; the report holds all."""
+CODES = (
+    ("no face found", "no_face"),
+    ("faces found where one", "several_faces"),
+    ("does not exist", "no_file"),
+    ("is broken or no photograph", "unreadable"),
+    ("cannot be read", "unreadable"),
+    ("is empty", "unreadable"),
+    ("pixels allowed", "too_large"),
+)
+"""Codes of what is refused for another reason than its quality, told by the words of the reason."""
 HEADER = ("what", "person", "image", "reason", "codes")
 
 
@@ -93,6 +103,8 @@ def bulk_enrol(
     _ = gallery.recognizer  # a wrong model is told once, not of every person
     done, failed = Summary(), 0
     with _noting(done, report) as notes:
+        for path in people.loose():
+            notes.skipped("", path, "it lies in nobody's folder", ("no_person",))
         try:
             for entry in track(people, "enrolling", total, "people"):
                 known = is_enrolled(gallery, entry.person)
@@ -131,8 +143,10 @@ class Notes:
         self._write = write
 
     def skipped(self, person: str, image: object, reason: str, codes: tuple[str, ...] = ()) -> None:
+        reason = reason.removeprefix(f"{image} ")
+        codes = codes or (next((code for text, code in CODES if text in reason), "refused"),)
         self._done.skipped += 1
-        self._done.reasons.update(codes or [reason.partition(";")[0].partition(":")[0]])
+        self._done.reasons.update(codes)
         self._add("skipped", person, str(image), reason, " ".join(codes))
 
     def lookalike(self, person: str, other: str, score: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vultus.errors import VultusError
-from vultus.faces import find_photographs
+from vultus.faces import IMAGE_SUFFIXES, find_photographs
 
 COLUMNS = ("person", "image", "name", "select")
 """Columns of a table that have a meaning; any other is metadata."""
@@ -46,6 +46,10 @@ class Source(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Entry]: ...
+
+    def loose(self) -> Iterator[Path]:
+        """Photographs that belong to nobody."""
+        ...
 
 
 def open_source(path: Path) -> Source:
@@ -88,10 +92,9 @@ class Folder:
         for name in self._people():
             yield Entry(name, [Photo(path) for path in find_photographs(self._path / name)])
 
-    @property
-    def outside(self) -> int:
-        """Photographs that lie in nobody's folder."""
-        return sum(path.parent == self._path for path in self._path.iterdir() if _is_photograph(path))
+    def loose(self) -> Iterator[Path]:
+        with os.scandir(self._path) as found:
+            yield from sorted(Path(item.path) for item in found if _is_photograph(Path(item.path)))
 
     def _people(self) -> list[str]:
         try:
@@ -128,6 +131,9 @@ class Table:
             photos = [Photo(self._path.parent / row["image"], row.get("select") or None) for _, row in lines]
             name = told.pop("name", None)
             yield Entry(person, photos, name, {key: value_of(text) for key, text in told.items()} or None)
+
+    def loose(self) -> Iterator[Path]:
+        return iter(())
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line, row) with stripped cells; VultusError for a row that cannot be meant."""
@@ -177,6 +183,4 @@ class Table:
 
 
 def _is_photograph(path: Path) -> bool:
-    from vultus.faces import IMAGE_SUFFIXES
-
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count
+from vultus.cli.gallery.command import At, command, count, facts
 from vultus.terminal import table
 
 
@@ -63,7 +63,6 @@ def info(at: At) -> None:
 
     def lines() -> None:
         rows = [
-            ("gallery", document["gallery"]),
             ("made", document["created"]),
             ("uuid", document["uuid"]),
             ("key", document["key_id"]),
@@ -85,7 +84,7 @@ def info(at: At) -> None:
             (f"follower {one['address']}", f"at {one['position']:,}, {one['behind']:,} behind, {one['at'][:19]}")
             for one in document["followers"]
         ]
-        table("Gallery", ("", ""), rows, ["settings: vultus gallery settings"])
+        facts(document["gallery"], rows)
 
     at.answer(document, lines)
 

@@ -135,5 +135,12 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any] | None:
     return found
 
 
+def facts(title: str, rows: Iterable[tuple[str, object]]) -> None:
+    """Print what is known of one thing, a line each."""
+    lines = [(name, shown(value)) for name, value in rows]
+    width = max(len(name) for name, _ in lines)
+    typer.echo("\n".join([shown(title), *(f"  {name:<{width}}  {value}".rstrip() for name, value in lines)]))
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -10,13 +10,14 @@ import typer
 
 from vultus.cli.gallery.command import At, command, count, shown
 from vultus.errors import VultusError
-from vultus.terminal import table
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery
 
 MOST = 50
 """Entries listed unless --limit says more."""
+LONGEST = 160
+"""Characters of an entry's details that are listed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -90,24 +91,18 @@ def _list(at: At, people: Gallery, after: int, person: str | None, kind: str | N
     found = people.custody.log(after=after, person=person, kind=kind, limit=limit)
 
     def lines() -> None:
-        rows = [
-            (
-                one.seq,
-                one.at[:19].replace("T", " "),
-                one.kind,
-                one.actor,
-                (one.subject or "")[:12],
-                _details(one.details),
-            )
-            for one in found
-        ]
-        more = [f"go on with --after {found[-1].seq}"] if len(found) == limit else []
-        table(count(len(rows), "entry", "entries"), ("entry", "UTC", "what", "who", "about", "details"), rows, more)
+        for one in found:
+            when, about = one.at[:19].replace("T", " "), f" about {one.subject[:12]}" if one.subject else ""
+            typer.echo(f"{one.seq:>6}  {when}  {shown(one.kind)} by {shown(one.actor)}{about}: {_details(one.details)}")
+        if len(found) == limit:
+            typer.echo(f"go on with --after {found[-1].seq}")
 
     at.answer([asdict(one) for one in found], lines)
 
 
 def _details(details: Any) -> str:
-    if not isinstance(details, dict):
-        return shown(details)
-    return shown(", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in details.items()))
+    """What an entry says, on the rest of a line."""
+    if isinstance(details, dict):
+        details = ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in details.items())
+    text = shown(details)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (--json tells all)"

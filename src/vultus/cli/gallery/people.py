@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, pairs, shown, warn
+from vultus.cli.gallery.command import At, command, count, facts, pairs, shown, warn
 from vultus.terminal import table
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ def show(at: At, person: Person) -> None:
     }
 
     def lines() -> None:
-        facts = [
-            ("id", who.external_id),
+        known = [
             ("name", who.name),
             ("status", who.status),
             ("enrolled", _moment(who.created)),
@@ -184,11 +183,13 @@ def show(at: At, person: Person) -> None:
             ("kept until", _moment(who.retain_until) if who.retain_until else "as the collection's settings say"),
             *((f"metadata {key}", value) for key, value in sorted(who.metadata.items())),
         ]
-        table(who.name, ("", ""), facts)
+        facts(who.external_id, known)
+        typer.echo("")
         rows = [
-            (one.id, _moment(one.created), _origin(one.provenance), _quality(one.quality)) for one in found.templates
+            (one.id, _day(one.created), _origin(one.provenance), *_quality(one.quality)) for one in found.templates
         ]
-        table(count(len(rows), "template"), ("template", "enrolled", "from", "quality"), rows)
+        columns = ("template", "enrolled", "from", "sharpness", "yaw", "between the eyes")
+        table(count(len(rows), "template"), columns, rows)
         tell_consents(found.consents)
 
     at.answer(document, lines)
@@ -272,7 +273,10 @@ def _tell(done: Summary, where: str, report: Path | None) -> None:
         *((f"  {shown(code)}", f"{number:,}") for code, number in done.reasons.most_common(12)),
         ("people who look like others", f"{done.lookalikes:,}"),
     ]
-    table("Import", ("", ""), rows, [where])
+    facts("import", rows)
+    if done.reasons["several_faces"]:
+        typer.echo("--select center or largest takes one of several faces")
+    typer.echo(where)
     for line in done.listed[:10]:
         typer.echo(f"{line['what']} {shown(line['image'] or line['person'])}: {shown(line['reason'])}", err=True)
     told = done.skipped + done.lookalikes
@@ -303,7 +307,7 @@ def _origin(provenance: Any) -> str:
     return str(provenance.get("from", ""))
 
 
-def _quality(quality: Any) -> str:
+def _quality(quality: Any) -> tuple[str, str, str]:
     if not quality:
-        return ""
-    return ", ".join(f"{key} {value:.3g}" for key, value in list(quality.items())[:3] if isinstance(value, int | float))
+        return "", "", ""
+    return f"{quality['sharpness']:.2f}", f"{quality['pose_yaw']:.0f}°", f"{quality['inter_eye_distance']:.0f} pixels"
