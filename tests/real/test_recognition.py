@@ -45,13 +45,18 @@ def test_sface_tells_the_first_pairs_apart(shared: Path, tmp_path: Path, sface: 
     assert np.allclose(result.kfold.thresholds, sface.calibration.threshold_at(1e-3).score, atol=0.15)  # type: ignore[union-attr]
 
 
+PROFILES = {"stuart": ["stuart5.png"]}
+"""Photographs that the gate of enrolment refuses: a head turned by 51 degrees."""
+
+
 def test_the_group_stills_are_named(shared: Path, tmp_path: Path) -> None:
-    """Eight characters enrolled; counts checked by eye on the drawn pictures."""
+    """Eight characters enrolled; counts checked by eye on the drawn pictures. Turned heads: a mild guard of outliers."""
     bbt = shared / "images" / "bbt"
-    with vultus.Gallery.open(tmp_path / "bbt.db", model="sface") as gallery:
+    with vultus.Gallery.open(tmp_path / "bbt.db", model="sface", settings={"outlier_fmr": 0.05}) as gallery:
         for person in sorted(path for path in (bbt / "gallery").iterdir() if path.is_dir()):
-            gallery.enroll(person.name, *find_photographs(person))
-        assert sum(p.templates for p in gallery.persons()) == 40
+            done = gallery.enroll(person.name, *find_photographs(person), skip_bad=True)
+            assert [Path(skipped.image).name for skipped in done.skipped] == PROFILES.get(person.name, [])
+        assert sum(p.templates for p in gallery.persons()) == 39
         named = unknown = 0
         for still in sorted((bbt / "group").glob("*.jpg")):
             decisions = [found.decision for found in gallery.identify(still, fpir=0.001)]
@@ -60,7 +65,9 @@ def test_the_group_stills_are_named(shared: Path, tmp_path: Path) -> None:
             named, unknown = named + len(people), unknown + sum(d.kind == "unknown" for d in decisions)
         assert named >= 21 and named + unknown == 23
         strangers = [gallery.identify(p, fpir=0.001) for p in find_photographs(shared / "faces")[::200]]
-        assert all(found.decision.kind == "unknown" for faces in strangers for found in faces)
+        assert all(found.decision.person is None for faces in strangers for found in faces)
+        kinds = [found.decision.kind.value for faces in strangers for found in faces]
+        assert set(kinds) <= {"unknown", "low_quality"} and kinds.count("low_quality") <= 2
         verified = gallery.verify("sheldon", bbt / "gallery" / "sheldon" / "sheldon1.png", fmr=1e-4)
         assert verified.match and not gallery.verify("raj", bbt / "gallery" / "sheldon" / "sheldon1.png", fmr=1e-4)
 

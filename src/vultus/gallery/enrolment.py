@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vultus.errors import CalibrationError, VultusError
-from vultus.evaluation import Calibration
+from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
@@ -31,8 +31,9 @@ class Lookalike:
     name: str
     score: float
     """Of the best pair of templates."""
-    fpir: float
-    """How often a stranger's enrolment would warn so."""
+    fpir: float | None
+    """How often a stranger's enrolment is expected to warn so; above the collection's `duplicate_fpir` where the
+    calibration supports no threshold for that."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,13 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
     rows = check_embeddings([sample.embedding for sample in request.samples], info.dim)
     store = binding.make()
     current = binding.existing()
-    duplicates, warnings = (), ()
+    duplicates: tuple[Lookalike, ...] = ()
     if calibration is None:
-        warnings = ("no calibration: neither odd photographs nor people enrolled twice were looked for",)
+        fit, warnings = None, ["no calibration: neither odd photographs nor people enrolled twice were looked for"]
     else:
+        fit, warnings = _fit(current.collection, calibration)
         duplicates = lookalikes(binding, current, person_id, rows, calibration)
+        warnings += _doubts(current.collection, duplicates)
     with store.writing() as write:
         collection = collections.refreshed(store, write.connection, current.collection)
         binding.require_contract(request.contract_id, collection)
@@ -115,7 +118,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         if request.consent is not None:
             record_in(write, collection, person, key, request.consent)
         check_consent(write.connection, collection, person, write.now)
-        kept, refused = _consistent(binding, write, collection, person, rows, request, calibration)
+        kept, refused = _consistent(binding, write, collection, person, rows, request, fit)
         made = templates.add(write, collection, person, key, [request.samples[i] for i in kept])
         _check_room(write, collection, person)
         persons.seen(write, [person.id])
@@ -125,7 +128,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             sum(made_id is None for made_id in made),
             (*request.skipped, *refused),
             duplicates,
-            warnings,
+            tuple(warnings),
             position=write.head,
         )
         details = {
@@ -155,11 +158,31 @@ def lookalikes(
         own = persons.find(connection, collection, person_id)
         alike = find_duplicates(hits, own.id if own else None, calibration, rate, len(view))
         known = persons.by_id(connection, [duplicate.person_id for duplicate in alike])
-    return tuple(_lookalike(known[d.person_id], d, rate) for d in alike if d.person_id in known)
+    return tuple(_lookalike(known[d.person_id], d) for d in alike if d.person_id in known)
 
 
-def _lookalike(person: Person, found: Duplicate, rate: float) -> Lookalike:
-    return Lookalike(person.external_id, person.name, found.score, rate)
+def _lookalike(person: Person, found: Duplicate) -> Lookalike:
+    return Lookalike(person.external_id, person.name, found.score, found.threshold.fpir)
+
+
+def _fit(collection: Collection, calibration: Calibration) -> tuple[Threshold | None, list[str]]:
+    """What a template must score with its person's others, or why that is not known."""
+    rate = collection.settings.outlier_fmr
+    try:
+        return (None if rate is None else calibration.threshold_at(rate)), []
+    except CalibrationError as error:
+        return None, [f"odd photographs were not looked for: {error}"]
+
+
+def _doubts(collection: Collection, found: Sequence[Lookalike]) -> list[str]:
+    asked = collection.settings.duplicate_fpir
+    worst = max((one.fpir for one in found if one.fpir is not None), default=0.0)
+    if asked is None or worst <= asked * 1.01:
+        return []
+    return [
+        f"the calibration is too small for duplicate_fpir {asked:g} at this size: a stranger looks like somebody "
+        f"enrolled in about {worst:.2g} of enrolments"
+    ]
 
 
 def _consistent(
@@ -169,21 +192,16 @@ def _consistent(
     person: Person,
     rows: np.ndarray,
     request: Request,
-    calibration: Calibration | None,
+    fit: Threshold | None,
 ) -> tuple[list[int], list[Skipped]]:
     """Which samples fit the person's others; VultusError for one that does not, unless the bad are skipped."""
     from vultus.gallery.guards import far_templates
 
     everything = list(range(len(rows)))
-    rate = collection.settings.outlier_fmr
-    if rate is None or calibration is None:
-        return everything, []
-    try:
-        threshold = calibration.threshold_at(rate)
-    except CalibrationError:
+    if fit is None:
         return everything, []
     known = templates.rows_of_person(binding.store, write.connection, collection, person)
-    far = far_templates(collection.rotation.apply(rows), known, threshold)
+    far = far_templates(collection.rotation.apply(rows), known, fit)
     refused = [Skipped(request.images[one.row], str(one), ("not_like_the_others",)) for one in far]
     if refused and (not request.skip_bad or len(refused) == len(rows)):
         raise VultusError(f"{refused[0].image}: {refused[0].reason}")

@@ -12,7 +12,6 @@ import numpy as np
 
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
-from vultus.faces.quality import ENROL_GATE, PROBE_GATE, Gate
 from vultus.gallery import enrolment, moving, photographs, searching
 from vultus.gallery.binding import Binding, Info, Place
 from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
@@ -154,8 +153,8 @@ class Gallery:
         person = clean_name(person)
         if not images:
             raise VultusError(f"nothing to enrol for {person!r}; give at least one photograph")
-        settings, gate = self.info.settings, self._gate(ENROL_GATE)
-        shots, skipped = photographs.shoot(self.recognizer, images, select, gate, skip_bad)
+        settings = self.info.settings
+        shots, skipped = photographs.shoot(self.recognizer, images, select, settings.gate_of_enrolment, skip_bad)
         if not shots:
             raise VultusError(f"no photograph of {person!r} could be enrolled; the first: {skipped[0].reason}")
         rows = self.recognizer.embed([shot.face for shot in shots])
@@ -208,7 +207,7 @@ class Gallery:
         Raises:
             CalibrationError: no calibration, or none that supports so low a rate at this size.
         """
-        calibration, gate = self._binding.calibration, self._gate(PROBE_GATE)
+        calibration, gate = self._binding.calibration, self.info.settings.gate_of_probes
         faces = self.recognizer.faces(image)
         measured = [
             photographs.quality_of(face, [other for other in faces if other is not face]) if gate else None
@@ -256,7 +255,7 @@ class Gallery:
         """
         current, calibration = self._binding.existing(), self._binding.calibration
         shot = photographs.one_face(self.recognizer, image, 1, select)
-        bad = photographs.faults(shot.quality, self._gate(PROBE_GATE))
+        bad = photographs.faults(shot.quality, current.collection.settings.gate_of_probes)
         if bad:
             raise photographs.BadQuality(shot.image, bad)
         row = check_embeddings(self.recognizer.embed([shot.face]), current.collection.dim)[0]
@@ -326,13 +325,6 @@ class Gallery:
         except CalibrationError:
             calibration = None
         return enrolment.enrol(self._binding, request, calibration)
-
-    def _gate(self, default: Gate) -> Gate | None:
-        settings = self.info.settings
-        if not settings.gates:
-            return None
-        changed = settings.enrol_gate if default is ENROL_GATE else settings.probe_gate
-        return Gate.from_dict(changed or {}, default)
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vultus.errors import VultusError
-from vultus.faces.quality import ENROL_GATE, Gate
 from vultus.gallery import photographs, reembed
 from vultus.gallery.binding import Binding
 from vultus.gallery.photographs import Image, Skipped
 from vultus.gallery.reembed import Progress, Reembedding
 from vultus.gallery.reference import Embedder, reference_of
-from vultus.gallery.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def move(
     recognizer = binding.load(model)  # pyright: ignore[reportArgumentType]
     store, name = binding.store, binding.place.collection
     collection = reembed.begin(store, name, recognizer, reference_of(model))  # pyright: ignore[reportArgumentType]
-    gate = _gate(collection.settings)
+    gate = collection.settings.gate_of_enrolment
     skipped: list[Skipped] = []
     for person, pictures in images.items():
         try:
@@ -61,7 +59,3 @@ def move(
     reembed.cut_over(store, name, leave_behind=leave_behind)
     binding.take(model, recognizer)  # pyright: ignore[reportArgumentType]
     return Moved(state, True, tuple(skipped))
-
-
-def _gate(settings: Settings) -> Gate | None:
-    return Gate.from_dict(settings.enrol_gate or {}, ENROL_GATE) if settings.gates else None

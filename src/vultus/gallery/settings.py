@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vultus.errors import VultusError
+from vultus.faces import ENROL_GATE, PROBE_GATE, Gate
 
 
 class Settings(BaseModel):
@@ -27,9 +28,9 @@ class Settings(BaseModel):
     """A person's templates; more slow a search down and raise the rate of false matches with this person."""
     fusion: int = Field(1, ge=1)
     """A person's score: the mean of this many of their best templates; 1 is the best one's."""
-    enrol_gate: dict[str, float] | None = None
+    enrol_gate: dict[str, float | None] | None = None
     """Limits of the quality gate at enrolment that differ from its defaults."""
-    probe_gate: dict[str, float] | None = None
+    probe_gate: dict[str, float | None] | None = None
     """The same for faces that are looked up."""
     gates: bool = True
     """Whether bad photographs are refused at enrolment and answered `low_quality` in a search."""
@@ -53,9 +54,21 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise VultusError(f"setting {first['loc'][0]}: {first['msg']} (given {first['input']!r})") from None
+        Gate.from_dict(made.enrol_gate or {}, ENROL_GATE)
+        Gate.from_dict(made.probe_gate or {}, PROBE_GATE)
         if made.require_consent and not made.purpose:
             raise VultusError("require_consent needs a purpose that people can agree to; set purpose as well")
         return made
+
+    @property
+    def gate_of_enrolment(self) -> Gate | None:
+        """What an enrolled photograph must reach; None where none is judged."""
+        return Gate.from_dict(self.enrol_gate or {}, ENROL_GATE) if self.gates else None
+
+    @property
+    def gate_of_probes(self) -> Gate | None:
+        """What a searched face must reach; None where none is judged."""
+        return Gate.from_dict(self.probe_gate or {}, PROBE_GATE) if self.gates else None
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         return self.parse(self.model_dump() | changes)
