@@ -85,7 +85,7 @@ def erase_in(store: Store, write: Write, collection: Collection, person: Person,
 
 def finish(store: Store, receipts: Sequence[Receipt]) -> Erased:
     """After the commit: the ledger, the snapshot files, the bytes. A crash before its end is made good by the next
-    opening (`ledger.catch_up`, `Store.open`)."""
+    opening (`catch_up`, `Store.open`)."""
     warnings = note(store, receipts)
     scrubbed, more = scrub(store)
     return Erased(tuple(receipts), scrubbed, (*warnings, *more))
@@ -121,6 +121,15 @@ def drop_snapshots(store: Store) -> None:
     for uuid in uuids:
         with contextlib.suppress(OSError):  # nobody can read it without the key
             (store.state / f"{uuid}.index").unlink(missing_ok=True)
+
+
+def catch_up(store: Store) -> int:
+    """What a crash kept `finish` from: to be called when a gallery is opened, as `Store.open` does for the bytes.
+
+    Returns how many receipts the ledger lacked.
+    """
+    drop_snapshots(store)
+    return ledger.catch_up(store)
 
 
 def verify_receipt(receipt: Receipt | str | bytes | Path, public_key: str | None = None) -> Receipt:

@@ -36,18 +36,17 @@ def append(store: Store, receipts: Sequence[Receipt]) -> None:
 def catch_up(store: Store) -> int:
     """Add what the database tells of and the file does not, as after a crash in between; how many that were.
 
-    To be called when a gallery is opened. A file that cannot be written is a warning in the log, not an error: whoever
-    only reads can do without.
+    A file that cannot be used is a warning in the log, not an error: whoever only reads can do without.
     """
+    path = ledger_path(store)
     with store.reading() as connection:
         told = set(connection.execute(select(erasures.c.person_uuid)).scalars())
-        if not told or told <= _known(ledger_path(store)):
-            return 0
         try:
-            with _locked(ledger_path(store)) as handle:
-                missing = told - _known(ledger_path(store))
-                receipts = list(_stored(connection, sorted(missing)))
-                _append(handle, receipts, ledger_path(store))
+            if not told or told <= _known(path):
+                return 0
+            with _locked(path) as handle:
+                receipts = list(_stored(connection, sorted(told - _known(path))))
+                _append(handle, receipts, path)
         except VultusError as error:
             log.warning("the ledger of erasures is incomplete: %s", error)
             return 0

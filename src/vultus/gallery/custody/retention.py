@@ -8,8 +8,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, and_, case, func, or_, select, update
 
 from vultus.errors import VultusError
-from vultus.gallery.custody import erase as erasing
 from vultus.gallery.custody.consent import Time, is_valid, moment, suspend_without
+from vultus.gallery.custody.erase import erase_in, note, scrub
 from vultus.gallery.protection import Receipt
 from vultus.gallery.store import Collection, Store, collections
 from vultus.gallery.store import persons as stored
@@ -76,15 +76,15 @@ def sweep(store: Store, collection: str, *, dry_run: bool = True) -> Swept:
                 still = _due(write.connection, bound, write.now, person.id) if person else []
                 if not person or not still:
                     continue
-                receipt = erasing.erase_in(store, write, bound, person, still[0][1].reason)
+                receipt = erase_in(store, write, bound, person, still[0][1].reason)
         except VultusError as error:
             failed.append((one.external_id, str(error)))
             continue
         receipts.append(receipt)
-        warnings |= dict.fromkeys(erasing.note(store, [receipt]))
+        warnings |= dict.fromkeys(note(store, [receipt]))
     scrubbed = True
     if receipts:  # once, at the end: it may rewrite the whole file
-        scrubbed, more = erasing.scrub(store)
+        scrubbed, more = scrub(store)
         warnings |= dict.fromkeys(more)
     return Swept(tuple(listed), tuple(receipts), tuple(failed), scrubbed, tuple(warnings))
 
