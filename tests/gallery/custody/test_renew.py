@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 from sqlalchemy import select, update
 
 from vultus.errors import VultusError
-from vultus.gallery.custody import renew as module
 from vultus.gallery.custody.renew import renew
 from vultus.gallery.protection import Rotation
 from vultus.gallery.settings import Settings
@@ -27,7 +27,7 @@ def draw(count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 7)
+    monkeypatch.setattr(import_module("vultus.gallery.custody.renew"), "AT_ONCE", 7)
 
 
 def filled(place: str | Path, plain: np.ndarray) -> Store:
