@@ -351,16 +351,19 @@ def show(about: dict[str, Any], rates: list[dict[str, Any]], growth: list[dict[s
                 f"{row['threshold']:.3f}{'*' * (row['how'] == EXTRAPOLATED)}",
                 f"{100 * row['achieved']:.2f} ({between((row['lowest'], row['highest']))})",
                 between(row["predicted"]),
-                f"{row['inside']}/{row['splits']}",
+                f"{row['inside']}/{row['splits']} ({row['above']})",
                 f"{100 * row['fnir']:.1f} ({between(row['fnir_interval'], 1)})",
                 f"{100 * row['ambiguous']:.2f}",
             ]
         )
-    if any(row["how"] == EXTRAPOLATED for row in rates):
-        notes.append("* estimated below the data, from a fitted tail; no promise")
+    for row in (row for row in rates if row["how"] == EXTRAPOLATED):
+        notes.append(
+            f"* over {row['enrolled']:,}: estimated below the data, from a fitted tail, in {row['splits']} of {splits} "
+            "splits; in the others the tail does not fit, or not all the way"
+        )
     table(
         f"{about['recogniser']}: {splits} halvings, {about['strangers']:,} strangers in each; rates in %",
-        ["enrolled", "FPIR", "threshold", "achieved", "predicted", "inside", "FNIR", "ambiguous"],
+        ["enrolled", "FPIR", "threshold", "achieved", "predicted", "inside (above)", "FNIR", "ambiguous"],
         lines,
         [
             f"calibrated on {on['identities']:,.0f} identities, {on['images']:,.0f} images, "
