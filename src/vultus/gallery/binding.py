@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
-from vultus.gallery.custody.ledger import catch_up
+from vultus.gallery.custody import catch_up
 from vultus.gallery.live import Current, Live
 from vultus.gallery.rates import require_calibration
 from vultus.gallery.reference import Embedder, load_stored, reference_of
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import DEFAULT, Collection, Key, Store, collections
 from vultus.gallery.store.database import database_at
+
+if TYPE_CHECKING:
+    from vultus.gallery.engines import EngineCurrent, EngineLive
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Place:
     collection: str = DEFAULT
     key: Key = None
     actor: str | None = None
+    engine: str | None = None
+    """Address of a vector engine that is searched in place of the index in the process."""
 
     @property
     def label(self) -> str:
@@ -71,7 +76,7 @@ class Binding:
         self._models_dir = models_dir
         self._settings = Settings.parse(dict(settings or {}))
         self._store: Store | None = None
-        self._live: Live | None = None
+        self._live: Live | EngineLive | None = None
         self._recognizer: Embedder | None = None
         self._lock = threading.RLock()
 
@@ -104,14 +109,16 @@ class Binding:
 
     def close(self) -> None:
         with self._lock:
-            if self._live is not None:
+            if isinstance(self._live, Live):
                 with suppress(VultusError):  # a reader without write access leaves no snapshot
                     self._live.save_if_worth_it()
+            elif self._live is not None:
+                self._live.close()
             if self._store is not None:
                 self._store.close()
 
     @property
-    def live(self) -> Live | None:
+    def live(self) -> Live | EngineLive | None:
         """The collection's index, if the collection exists by now."""
         with self._lock:
             if self._live is None:
@@ -132,12 +139,12 @@ class Binding:
             raise self.missing()
         return self._store
 
-    def current(self, at_least: int | None = None) -> Current | None:
+    def current(self, at_least: int | None = None) -> Current | EngineCurrent | None:
         """The collection and its index as they are now; None before the first enrolment."""
         live = self.live
         return None if live is None else live.current(at_least)
 
-    def existing(self) -> Current:
+    def existing(self) -> Current | EngineCurrent:
         found = self.current()
         if found is None:
             raise self.missing()
@@ -243,7 +250,12 @@ class Binding:
                 f"gallery {self.label} was just made by another process with model {found.model!r}; "
                 "give that model, or another place"
             )
-        self._live = Live(store, found)
+        if self.place.engine is None:
+            self._live = Live(store, found)
+        else:
+            from vultus.gallery.engines import EngineLive
+
+            self._live = EngineLive(store, found, self.place.engine)
 
     def _exists(self) -> bool:
         database = database_at(self.place.address)

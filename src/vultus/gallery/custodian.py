@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vultus.errors import VultusError
 from vultus.gallery import custody
 from vultus.gallery.audit import Entry, Finding
 from vultus.gallery.binding import Binding
 from vultus.gallery.custody.consent import Time
+from vultus.gallery.live import Live
 from vultus.gallery.protection import KeyEncryptionKey
 from vultus.gallery.store import Collection, Person, TemplateInfo, collections, log, persons, templates
 
@@ -127,20 +129,31 @@ class Custodian:
         """Copy the whole database into one file, from one moment; all collections. The key is not in it."""
         return custody.backup(self._binding.store, Path(path), overwrite=overwrite)
 
-    def rotate_key(self, new: str | KeyEncryptionKey | None = None) -> custody.Rekeyed:
+    def rotate_key(self, new: str | KeyEncryptionKey | None = None, *, remove_old: bool = False) -> custody.Rotated:
         """Lock the whole database with another key-encryption key; None makes one in the configuration folder."""
-        return custody.rotate_key(self._binding.store, new)
+        return custody.rotate_key(self._binding.store, new, remove_old=remove_old)
 
-    def renew(self) -> int:
-        """Turn the collection's rows by a new secret rotation; the number of templates. Every index is rebuilt."""
+    def renew(self) -> custody.Renewed:
+        """Turn the collection's rows by a new secret rotation. Every index is rebuilt."""
         return custody.renew(self._binding.store, self._collection)
 
     def snapshot(self) -> Path:
         """Write the index's snapshot file, for a quick start."""
         self._binding.existing()
         live = self._binding.live
-        assert live is not None, "existing() made it"
+        if not isinstance(live, Live):
+            raise VultusError("an engine keeps its own files; only the index in the process has a snapshot")
         return live.save()
+
+    def positions(self) -> dict[str, tuple[int, str]]:
+        """How far each engine has followed the change sequence, and when: {address: (number, UTC)}."""
+        from vultus.gallery.engines import positions
+
+        return positions(self._binding.store, self._found())
+
+    def suspend_lapsed(self) -> list[str]:
+        """Take out of every index whose consent ran out; to be called now and then where consent is required."""
+        return custody.suspend_lapsed(self._binding.store, self._collection)
 
     def _found(self) -> Collection:
         found = self._binding.collection()

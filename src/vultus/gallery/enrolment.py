@@ -12,15 +12,17 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
+from vultus.gallery.custody import ConsentGiven, check_consent, record_in
+from vultus.gallery.guards import Duplicate, far_templates, find_duplicates
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
 from vultus.gallery.photographs import Skipped
 from vultus.gallery.protection.canonical import canonical
 from vultus.gallery.store import Collection, Person, Sample, Write, check_embeddings, collections, persons, templates
+from vultus.gallery.store.idempotency import remember, remembered
 
 if TYPE_CHECKING:
-    from vultus.gallery.custody import ConsentGiven
-    from vultus.gallery.guards import Duplicate
+    from vultus.gallery.engines import EngineCurrent
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,6 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
 
     Raises ContractError for embeddings of another recogniser or none of unit length, VultusError for what is refused.
     """
-    from vultus.gallery.custody import check_consent, record_in
-    from vultus.gallery.store.idempotency import remember, remembered
-
     person_id = clean_name(request.person)
     info = binding.info
     binding.require_contract(request.contract_id, info)
@@ -144,11 +143,9 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
 
 
 def lookalikes(
-    binding: Binding, current: Current, person_id: str, rows: np.ndarray, calibration: Calibration
+    binding: Binding, current: Current | EngineCurrent, person_id: str, rows: np.ndarray, calibration: Calibration
 ) -> tuple[Lookalike, ...]:
     """Who else the new rows look like, by the collection's rate of false alarms."""
-    from vultus.gallery.guards import find_duplicates
-
     collection, view = current.collection, current.view
     rate = collection.settings.duplicate_fpir
     if rate is None or not len(view) or not len(rows):
@@ -195,8 +192,6 @@ def _consistent(
     fit: Threshold | None,
 ) -> tuple[list[int], list[Skipped]]:
     """Which samples fit the person's others; VultusError for one that does not, unless the bad are skipped."""
-    from vultus.gallery.guards import far_templates
-
     everything = list(range(len(rows)))
     if fit is None:
         return everything, []

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,21 +14,19 @@ from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery import enrolment, moving, photographs, searching
 from vultus.gallery.binding import Binding, Info, Place
+from vultus.gallery.custodian import Custodian
+from vultus.gallery.custody import ConsentGiven
 from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
 from vultus.gallery.enrolment import Enrolled, Request
 from vultus.gallery.moving import Moved
 from vultus.gallery.names import clean_name
 from vultus.gallery.photographs import Image
+from vultus.gallery.protection import Receipt
 from vultus.gallery.reembed import Progress
 from vultus.gallery.reference import Embedder
 from vultus.gallery.searching import Identified, Investigated, Probe
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import DEFAULT, Key, PersonInfo, Sample, check_embeddings, collections, persons
-
-if TYPE_CHECKING:
-    from vultus.gallery.custodian import Custodian
-    from vultus.gallery.custody import ConsentGiven
-    from vultus.gallery.protection import Receipt
 
 
 class Gallery:
@@ -51,6 +49,7 @@ class Gallery:
         collection: str = DEFAULT,
         key: Key = None,
         actor: str | None = None,
+        engine: str | None = None,
         models_dir: str | Path | None = None,
         create: bool = True,
         settings: Mapping[str, Any] | None = None,
@@ -66,6 +65,8 @@ class Gallery:
                 environment's VULTUS_GALLERY_KEY, or else a file in the user's configuration folder, made with a new
                 gallery. Whoever loses it loses the gallery.
             actor: who acts, for the audit log; None: VULTUS_ACTOR or the system's user.
+            engine: milvus:http://HOST:PORT, searched in place of the index in this process; a follower must keep it in
+                step (docs/scaling.md).
             models_dir: where model files lie.
             create: whether a missing gallery is a new one or a mistake.
             settings: of a new collection, see `Settings`; an existing one's are changed with `configure`.
@@ -75,7 +76,8 @@ class Gallery:
             ProtectionError: without its key, or with another.
             ContractError: the collection was made with another model.
         """
-        return cls(Binding.open(Place(str(place), collection, key, actor), model, models_dir, create, settings))
+        where = Place(str(place), collection, key, actor, engine)
+        return cls(Binding.open(where, model, models_dir, create, settings))
 
     def __enter__(self) -> Gallery:
         return self
@@ -105,8 +107,6 @@ class Gallery:
     @cached_property
     def custody(self) -> Custodian:
         """Consent, retention, export, erasure, audit, keys, backups."""
-        from vultus.gallery.custodian import Custodian
-
         return Custodian(self._binding)
 
     def create(self) -> Info:
@@ -231,9 +231,8 @@ class Gallery:
         at_least: int | None = None,
     ) -> list[Decision]:
         """A decision for each of (Q, D) float32 unit rows; see `identify`."""
-        info = self.info
-        self._binding.require_contract(contract_id, info)
-        probes = [Probe(row) for row in check_embeddings(embeddings, info.dim)]
+        self._binding.require_contract(contract_id, self.info)
+        probes = [Probe(row) for row in check_embeddings(embeddings, self.info.dim)]
         current = self._binding.current(at_least)
         return searching.identify(self._binding, current, probes, self._binding.calibration, fpir, k, where)
 
@@ -290,11 +289,11 @@ class Gallery:
         self, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int | None = None
     ) -> list[PersonInfo]:
         """Everyone enrolled, by id; those after `after`, at most `limit`. Needs no model."""
-        current = self._binding.collection()
-        if current is None:
+        bound = self._binding.collection()
+        if bound is None:
             return []
         with self._binding.store.reading() as connection:
-            return persons.listed(connection, current, where, after=after, limit=limit)
+            return persons.listed(connection, bound, where, after=after, limit=limit)
 
     def describe(self) -> str:
         """One line: how many people and templates, and of which model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -14,6 +14,7 @@ from vultus.evaluation import Calibration, Threshold
 from vultus.faces import Face
 from vultus.faces.quality import Quality, Reason
 from vultus.gallery.binding import Binding
+from vultus.gallery.custody import check_consent, valid_consent
 from vultus.gallery.decision import (
     Candidate,
     Decision,
@@ -27,8 +28,10 @@ from vultus.gallery.decision import (
 from vultus.gallery.index import Hit
 from vultus.gallery.investigation import Investigation, investigation
 from vultus.gallery.live import Current
-from vultus.gallery.names import unknown_name
-from vultus.gallery.store import Person, Write, persons
+from vultus.gallery.store import Person, Write, clock, persons
+
+if TYPE_CHECKING:
+    from vultus.gallery.engines import EngineCurrent
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ class Probe:
 
 def identify(
     binding: Binding,
-    current: Current | None,
+    current: Current | EngineCurrent | None,
     probes: Sequence[Probe],
     calibration: Calibration,
     fpir: float,
@@ -79,7 +82,7 @@ def identify(
     hits = _search(current, probes, max(2, k), among)
 
     def answer(connection: Connection) -> tuple[list[Decision], dict[str, Person]]:
-        people = persons.by_id(connection, [hit.person_id for found in hits for hit in found])
+        people = _known(connection, current, hits)
         decisions = [
             _decided(_candidates(found, people), probe, threshold, calibration, searched, current.view.position)
             for found, probe in zip(hits, probes, strict=True)
@@ -104,11 +107,17 @@ def identify(
 
 
 def verify(
-    binding: Binding, current: Current, person_id: str, row: np.ndarray, calibration: Calibration, fmr: float
+    binding: Binding,
+    current: Current | EngineCurrent,
+    person_id: str,
+    row: np.ndarray,
+    calibration: Calibration,
+    fmr: float,
 ) -> Verified:
     """Whether `row` is the enrolled person; against the best of all their templates."""
     with binding.store.writing() as write:
         person = persons.require(binding.store, write.connection, current.collection, person_id)
+        check_consent(write.connection, current.collection, person, write.now)
         among = np.array([person.id], np.int64)
         templates = current.view.count(among)
         if not templates:
@@ -127,7 +136,7 @@ def verify(
 
 def investigate(
     binding: Binding,
-    current: Current,
+    current: Current | EngineCurrent,
     rows: np.ndarray,
     calibration: Calibration | None,
     k: int,
@@ -139,7 +148,7 @@ def investigate(
     hits = _search(current, [Probe(row) for row in rows], k, among)
     searched, position = current.view.count(among), current.view.position
     with binding.store.writing() as write:
-        people = persons.by_id(write.connection, [hit.person_id for found in hits for hit in found])
+        people = _known(write.connection, current, hits)
         details = {"probes": len(rows), "searched": searched, "listed": k, "reason": reason, "position": position}
         write.audit("investigated", current.collection.uuid, None, details)
     return [
@@ -147,20 +156,34 @@ def investigate(
     ]
 
 
-def _among(binding: Binding, current: Current, where: Mapping[str, Any] | None) -> np.ndarray | None:
+def _among(binding: Binding, current: Current | EngineCurrent, where: Mapping[str, Any] | None) -> np.ndarray | None:
     if not where:
         return None
     with binding.store.reading() as connection:
         return persons.matching(connection, current.collection, where)
 
 
-def _search(current: Current, probes: Sequence[Probe], k: int, among: np.ndarray | None) -> list[list[Hit]]:
+def _search(
+    current: Current | EngineCurrent, probes: Sequence[Probe], k: int, among: np.ndarray | None
+) -> list[list[Hit]]:
     rows = [probe.row for probe in probes if probe.row is not None]
     if not rows:
         return [[] for _ in probes]
     rotated = current.collection.rotation.apply(np.stack(rows))
     found = iter(current.view.search(rotated, k, fusion=current.collection.settings.fusion, among=among))
     return [[] if probe.row is None else next(found) for probe in probes]
+
+
+def _known(
+    connection: Connection, current: Current | EngineCurrent, hits: Sequence[Sequence[Hit]]
+) -> dict[int, Person]:
+    """Whom the hits may name: who was not erased since, and whose consent, where it is required, has not run out."""
+    people = persons.by_id(connection, [hit.person_id for found in hits for hit in found])
+    settings = current.collection.settings
+    if settings.require_consent:
+        at = clock.now()
+        people = {i: p for i, p in people.items() if valid_consent(connection, p, settings.purpose, at)}
+    return people
 
 
 def _candidates(found: Sequence[Hit], people: Mapping[int, Person]) -> list[Candidate]:
@@ -188,7 +211,7 @@ def _decided(
 def _log(
     binding: Binding,
     write: Write,
-    current: Current,
+    current: Current | EngineCurrent,
     decisions: Sequence[Decision],
     people: Mapping[str, Person],
     fpir: float,
@@ -208,7 +231,3 @@ def _log(
             "position": decision.position,
         }
         write.audit("identified", current.collection.uuid, subject, details)
-
-
-def nobody(person_id: str, label: str) -> VultusError:
-    return unknown_name(person_id, (), label)
