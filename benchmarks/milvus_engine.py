@@ -139,10 +139,10 @@ def main() -> None:
     start = time.perf_counter()
     server.start()
     notes = [
-        "rows/s in, settling (flush, compact, index) in s, the rest in ms with rescoring; a tick of the server is "
+        "rows/s in, settling (flush, compact, index) in s, the rest in ms with rescoring",
+        f"a tick of the server is {options.tick} ms, which a strongly consistent search waits for",
+        f"server 2.3.5 ready after {time.perf_counter() - start:.0f} s with an empty folder",
     ]
-    notes[0] += f"{options.tick} ms, which a strongly consistent search waits for"
-    notes += [f"server 2.3.5 ready after {time.perf_counter() - start:.0f} s with an empty folder"]
     assert server.server_proc is not None
     pid = server.server_proc.pid
     idle_mib, empty_mib = resident_mib(pid), folder_mib(root / "data")
@@ -154,6 +154,10 @@ def main() -> None:
             found[-1] |= {"server_mib": resident_mib(pid), "disk_mib": folder_mib(root / "data") - empty_mib}
             engine.drop()
             engine.close()
+            if options.out:
+                options.out.write_text(
+                    json.dumps({"templates": count, "found": found, "notes": notes}, indent=2) + "\n"
+                )
     finally:
         server.stop()
         shutil.rmtree(root, ignore_errors=True)
@@ -167,6 +171,7 @@ def main() -> None:
         "ms to enrol",
         "lost",
         "server MiB",
+        "disk MiB",
     )
     keys = ("fill_rows_s", "settle_s", "unsettled_ms", "query_ms", "batch_64_ms", "enrol_ms")
     lines = [
@@ -179,8 +184,6 @@ def main() -> None:
         for one in found
     ]
     table(f"{count:,} templates of {DIM}, {persons[-1]:,} persons, {os.cpu_count()} cores", heads, lines, notes)
-    if options.out:
-        options.out.write_text(json.dumps({"templates": count, "found": found, "notes": notes}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
