@@ -159,7 +159,9 @@ def test_a_model_file_that_moved_with_the_gallery_is_found(tmp_path, recognizer,
     monkeypatch.setattr(vultus.recognizer, "load_recognizer", lambda path, _: asked.append(str(path)) or recognizer)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "mine.onnx").touch()
-    with Gallery.open(tmp_path / "old" / "people.db", model=tmp_path / "old" / "mine.onnx", settings=PATTERNS) as gallery:
+    with Gallery.open(
+        tmp_path / "old" / "people.db", model=tmp_path / "old" / "mine.onnx", settings=PATTERNS
+    ) as gallery:
         gallery.enroll("alice", picture(0))
     (tmp_path / "old").rename(tmp_path / "new")
     with Gallery.open(tmp_path / "new" / "people.db") as gallery:

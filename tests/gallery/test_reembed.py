@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from vultus.errors import VultusError
@@ -103,3 +106,37 @@ def test_it_can_be_given_up(people, recognizer, next_recognizer, picture):
     with pytest.raises(VultusError, match="not being moved"):
         steps.state(store, "default")
     assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+
+
+def test_a_compatible_model_is_adopted_only_with_evidence(people, place, recognizer, picture, tmp_path):
+    """The same projection under another contract: as compatible as can be."""
+    new = type(recognizer)(seed=0, name="trained-on", calibration=None)
+    new.contract = replace(new.contract, weights="trained-on")
+    new.calibration = replace(recognizer.calibration, contract_id=new.contract.id)
+    old_id, new_id = people.info.contract_id, new.contract.id
+    assert old_id != new_id
+
+    def evidence(**changes):
+        told = {"contract": old_id, "verdicts": [{"far": 1e-3, "verdict": "compatible"}], **changes}
+        (tmp_path / "figures.json").write_text(json.dumps({"contract": new_id, "against": told}))
+        return tmp_path / "figures.json"
+
+    head = people._binding.store.head()
+    for bad, words in (
+        (tmp_path / "none.json", "cannot read the evidence"),
+        (evidence(verdicts=[{"far": 1e-3, "verdict": "not compatible"}]), "not compatible at FAR 0.001"),
+    ):
+        with pytest.raises(VultusError, match=words):
+            people.reembed(new, compatible=bad)
+    with pytest.raises(VultusError, match="no rate"):
+        people.reembed(new, compatible=evidence(verdicts=[]))
+    with pytest.raises(VultusError, match="measure these two"):
+        people.reembed(new, compatible=evidence(contract="another"))
+    assert people._binding.store.head() == head
+    assert people.reembed(new, compatible=evidence()).state.templates == 6
+    assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+    detail = people.custody.person("alice")
+    assert {template.provenance["made_by"] for template in detail.templates} == {old_id}
+    assert people.custody.log(kind="model_adopted")[0].details["to"] == new_id
+    with Gallery.open(place, model=new) as fresh:
+        assert fresh.identify(picture(1, 7), fpir=0.01)[0].decision.person == "bob"

@@ -19,7 +19,7 @@ from vultus.gallery.custody import ConsentGiven
 from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
 from vultus.gallery.enrolment import Enrolled, Request
 from vultus.gallery.moving import Moved
-from vultus.gallery.names import clean_name
+from vultus.gallery.names import clean_metadata, clean_name
 from vultus.gallery.photographs import Image
 from vultus.gallery.protection import Receipt
 from vultus.gallery.reembed import Progress
@@ -181,8 +181,10 @@ class Gallery:
 
         Raises ContractError where they are another recogniser's or no unit rows.
         """
-        about = {"from": "embedding", **(provenance or {})}
-        samples = [Sample(row, provenance=about) for row in np.atleast_2d(np.asarray(embeddings))]
+        info = self.info
+        self._binding.require_contract(contract_id, info)
+        about = {"from": "embedding", **clean_metadata(provenance or {})}
+        samples = [Sample(row, provenance=about) for row in check_embeddings(embeddings, info.dim)]
         labels = [f"embedding {number}" for number in range(len(samples))]
         return self._enrol(Request(person, samples, labels, contract_id, name, metadata, consent, client_key, skip_bad))
 
@@ -253,10 +255,8 @@ class Gallery:
             CalibrationError: no calibration, or none that supports so low a rate.
         """
         current, calibration = self._binding.existing(), self._binding.calibration
-        shot = photographs.one_face(self.recognizer, image, 1, select)
-        bad = photographs.faults(shot.quality, current.collection.settings.gate_of_probes)
-        if bad:
-            raise photographs.BadQuality(shot.image, bad)
+        gate = current.collection.settings.gate_of_probes
+        (shot,), _ = photographs.shoot(self.recognizer, [image], select, gate, skip_bad=False)
         row = check_embeddings(self.recognizer.embed([shot.face]), current.collection.dim)[0]
         return searching.verify(self._binding, current, person, row, calibration, fmr)
 
@@ -281,9 +281,10 @@ class Gallery:
         *,
         leave_behind: bool = False,
         progress: Progress | None = None,
+        compatible: str | Path | None = None,
     ) -> Moved:
         """Move the collection to another model: see `moving.move`."""
-        return moving.move(self._binding, model, images or {}, leave_behind, progress)
+        return moving.move(self._binding, model, images or {}, leave_behind, progress, compatible)
 
     def persons(
         self, where: Mapping[str, Any] | None = None, *, after: str = "", limit: int | None = None

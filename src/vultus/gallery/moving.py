@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vultus.errors import VultusError
 from vultus.gallery import photographs, reembed
+from vultus.gallery.adopt import adopt
 from vultus.gallery.binding import Binding
 from vultus.gallery.photographs import Image, Skipped
 from vultus.gallery.reembed import Progress, Reembedding
@@ -26,20 +28,26 @@ class Moved:
 
 def move(
     binding: Binding,
-    model: str | Embedder | object,
+    model: str | Path | Embedder,
     images: Mapping[str, Sequence[Image]],
     leave_behind: bool,
     progress: Progress | None,
+    compatible: str | Path | None = None,
 ) -> Moved:
     """Make templates of `model` beside the present ones, from kept crops and from `images` (person to photographs).
 
     Once everybody has one, all searches change over at once, in every process, and the old templates are deleted; with
     `leave_behind` also where people are missing, who must then be enrolled again. Until then the present model goes on,
-    and the same call goes on from where it was, also after an interruption.
+    and the same call goes on from where it was, also after an interruption. With `compatible`, evidence that templates
+    of the present model can be searched by the other one, they stay as they are: see `adopt`.
     """
-    recognizer = binding.load(model)  # pyright: ignore[reportArgumentType]
+    recognizer = binding.load(model)
     store, name = binding.store, binding.place.collection
-    collection = reembed.begin(store, name, recognizer, reference_of(model))  # pyright: ignore[reportArgumentType]
+    if compatible is not None:
+        count = adopt(store, name, recognizer, reference_of(model), compatible)
+        binding.take(model, recognizer)
+        return Moved(Reembedding(recognizer.name, recognizer.contract.id, 0, 0, count, ()), True)
+    collection = reembed.begin(store, name, recognizer, reference_of(model))
     gate = collection.settings.gate_of_enrolment
     skipped: list[Skipped] = []
     for person, pictures in images.items():
@@ -57,5 +65,5 @@ def move(
     if state.missing and not leave_behind:
         return Moved(state, False, tuple(skipped))
     reembed.cut_over(store, name, leave_behind=leave_behind)
-    binding.take(model, recognizer)  # pyright: ignore[reportArgumentType]
+    binding.take(model, recognizer)
     return Moved(state, True, tuple(skipped))

@@ -35,4 +35,5 @@ def compare_with(
         verify(scores, fars, images=len(data), identities=len(data.identities)),
         verify_cross(old, embeddings, data.labels, fars, mated_failures=2 * lost),
         tuple(compare_paired(new, scores, fars, replicates=resamples)),
+        earlier.contract_id,
     )

@@ -39,6 +39,8 @@ class Against:
     """Enrolled with the earlier one, probed with the new one."""
     differences: tuple[Difference, ...] = ()
     """TAR of the new one with itself minus that of the earlier one, on the same people."""
+    contract_id: str | None = None
+    """Of the earlier one."""
 
     def verdicts(self) -> list[tuple[float, str]]:
         """For each FAR that the data supports: compatible, or not, or within the intervals (Shen et al. 2020)."""
@@ -58,6 +60,7 @@ class Against:
         """JSON-able."""
         return {
             "model": self.model,
+            "contract": self.contract_id,
             "old_old": self.verification.to_dict(),
             "old_new": self.cross.to_dict(),
             "new_minus_old": [{**asdict(found), "value": found.value} for found in self.differences],
