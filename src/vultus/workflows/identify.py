@@ -34,9 +34,8 @@ def identify_photographs(
             skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
     if not results:
         path, reason = skipped[0]
-        raise VultusError(
-            f"{path}: {reason}" if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read"
-        )
+        why = f"{path} {reason}"
+        raise VultusError(why if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read: {why}")
     if draw is not None:
         draw_answer(results[0][0], results[0][1], draw)
     return results, skipped

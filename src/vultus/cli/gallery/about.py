@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, facts
+from vultus.cli.gallery.command import At, command, count, facts, warn
 from vultus.terminal import table
 
 
@@ -114,6 +114,10 @@ def settings(
     wanted = setting_values(changes)
     with at.open() as people:
         now = people.configure(**wanted) if wanted else people.info.settings
+    if wanted.get("require_consent"):
+        warn(
+            [f"from now on only people with a valid consent to {now.purpose!r} are found; record it with `consent add`"]
+        )
     plain = now.model_dump()
 
     def lines() -> None:

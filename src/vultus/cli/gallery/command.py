@@ -42,7 +42,12 @@ class At:
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")] = False
 
     def open(
-        self, model: str | None = None, *, create: bool = False, settings: Mapping[str, Any] | None = None
+        self,
+        model: str | None = None,
+        *,
+        create: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        engine: str | None = None,
     ) -> Gallery:
         """The collection; unless `create`, VultusError where it is not there."""
         from vultus.gallery import Gallery
@@ -53,6 +58,7 @@ class At:
             collection=self.collection,
             key=self.key,
             actor=self.actor,
+            engine=engine,
             models_dir=self.models_dir,
             create=create,
             settings=settings,

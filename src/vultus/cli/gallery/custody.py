@@ -113,7 +113,10 @@ def sweep(
     warn([*(f"{name} is not erased: {why}" for name, why in done.failed), *done.warnings])
 
     def lines() -> None:
-        rows = [(one.external_id, one.name, one.reason, one.since[:10]) for one in done.due]
+        rows = [
+            (one.external_id, "" if one.name == one.external_id else one.name, one.reason, one.since[:10])
+            for one in done.due
+        ]
         note = (
             f"{count(len(done.receipts), 'person', 'people')} erased"
             if erase
@@ -196,12 +199,16 @@ def verify_receipts(
 
     from vultus.errors import VultusError
     from vultus.gallery.custody import verify_receipt
-    from vultus.gallery.protection import ProtectionError
+    from vultus.gallery.protection import ProtectionError, Receipt
 
     found = []
     for number, line in enumerate(read(file).splitlines(), 1):
         if not line.strip():
             continue
+        try:
+            Receipt.from_json(line)
+        except ProtectionError as error:
+            raise VultusError(f"{file}, line {number}: {error}") from None
         try:
             receipt = verify_receipt(line, public_key)
             found.append({"line": number, "genuine": True, "receipt": asdict(receipt), "problem": None})

@@ -185,9 +185,7 @@ def show(at: At, person: Person) -> None:
         ]
         facts(who.external_id, known)
         typer.echo("")
-        rows = [
-            (one.id, _day(one.created), _origin(one.provenance), *_quality(one.quality)) for one in found.templates
-        ]
+        rows = [(one.id, _day(one.created), _origin(one.provenance), *_quality(one.quality)) for one in found.templates]
         columns = ("template", "enrolled", "from", "sharpness", "yaw", "between the eyes")
         table(count(len(rows), "template"), columns, rows)
         tell_consents(found.consents)

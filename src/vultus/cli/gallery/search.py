@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, pairs, shown, warn
+from vultus.cli.gallery.command import At, command, count, pairs, shown, warn
 from vultus.terminal import table
 
 if TYPE_CHECKING:
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from vultus.gallery import Decision, Identified, Investigated
 
 Where = Annotated[list[str] | None, typer.Option(help="KEY=VALUE: search only people whose metadata has it.")]
+
+Engine = Annotated[
+    str | None,
+    typer.Option(help="milvus:http://HOST:PORT, searched instead of an index in this process; see `follow`."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +35,7 @@ def identify(
     fpir: Annotated[float, typer.Option(help="Share of strangers' searches that may name somebody.")] = 0.001,
     where: Where = None,
     candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 5,
+    engine: Engine = None,
     draw: Annotated[Path | None, typer.Option(help="Write the annotated photograph here (one image only).")] = None,
 ) -> None:
     """Say of every face who it is, or that nobody enrolled is like it."""
@@ -40,18 +46,24 @@ def identify(
     if draw is not None and len(images) != 1:
         raise VultusError(f"--draw takes one photograph, not {len(images)}")
     wanted = pairs(where, "--where")
-    with at.open() as people:
+    with at.open(engine=engine) as people:
         results, skipped = identify_photographs(people, images, fpir=fpir, draw=draw, where=wanted, k=candidates)
         threshold = people.threshold(fpir) if wanted is None else None
     decisions = [item.decision for _, found in results for item in found]
-    warn(f"{path}: {reason}" for path, reason in skipped)
+    for path, reason in skipped:
+        typer.echo(f"skipped {shown(path)}: {shown(reason)}", err=True)
     warn(dict.fromkeys(d.warning for d in decisions if d.warning))
 
     def lines() -> None:
         for path, found in results:
             rows = [_row(number, item) for number, item in enumerate(found, 1)]
             columns = ("face", "decision", "who", "score", "FMR at it", "LLR", "nearest other")
-            table(shown(path), columns, rows, [] if rows else ["no face found"])
+            notes = [
+                f"face {n}: {'; '.join(item.decision.reasons)}"
+                for n, item in enumerate(found, 1)
+                if item.decision.reasons
+            ]
+            table(shown(path), columns, rows, notes if rows else ["no face found"])
         used = decisions[0].threshold if decisions else threshold
         if used is not None:
             typer.echo(f"threshold: {explain(used)}")
@@ -72,9 +84,10 @@ def verify(
     image: Annotated[Path, typer.Argument(help="A photograph.")],
     fmr: Annotated[float, typer.Option(help="Share of other people that may pass as this one.")] = 0.0001,
     select: Annotated[str | None, typer.Option(help="If the photograph shows several: largest or center.")] = None,
+    engine: Engine = None,
 ) -> None:
     """Is this photograph of that person? Exit code 0 for a match, 1 for none."""
-    with at.open() as people:
+    with at.open(engine=engine) as people:
         result = people.verify(person, image, fmr=fmr, select=select)
     at.answer(result.to_dict(), f"{result}\nthreshold: {result.threshold}")
     raise typer.Exit(0 if result.match else 1)
@@ -86,22 +99,22 @@ def investigate(
     reason: Annotated[str, typer.Option(help="Why, for the audit log: a case number, no names.")],
     candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 20,
     where: Where = None,
+    engine: Engine = None,
 ) -> None:
     """For a trained examiner: whom each face looks most like, ranked, without a threshold and without a decision."""
-    with at.open() as people:
+    with at.open(engine=engine) as people:
         found = people.investigate(image, candidates, where=pairs(where, "--where"), reason=reason)
 
     def lines() -> None:
+        typer.echo(f"{shown(image)}: {count(len(found), 'face')}; ranked lists, no decision")
         for number, item in enumerate(found, 1):
             ranked = zip(item.investigation.candidates, item.investigation.weights, strict=True)
             rows = [
                 (rank, one.label, "" if one.label == one.person else one.person, f"{one.score:.3f}", *_weight(weight))
                 for rank, (one, weight) in enumerate(ranked, 1)
             ]
-            title = f"{shown(image)}, face {number} at {_place(item.face)}: the nearest, no decision"
+            title = f"face {number} at {_place(item.face)}"
             table(title, ("rank", "name", "id", "score", "FMR at it", "LLR"), rows)
-        if not found:
-            typer.echo(f"{shown(image)}: no face found")
 
     at.answer({"image": str(image), "reason": reason, "faces": [_investigated(item) for item in found]}, lines)
 
@@ -113,9 +126,7 @@ def _row(number: int, item: Identified) -> Sequence[object]:
 
 
 def _who(decision: Decision) -> str:
-    if decision.kind.value == "low_quality":
-        return "; ".join(decision.reasons)
-    return "" if decision.kind.value == "unknown" else decision.label
+    return decision.label if decision.kind.value in ("match", "ambiguous") else ""
 
 
 def _nearest(decision: Decision) -> str:
