@@ -33,7 +33,7 @@ def adopt(store: Store, name: str, recognizer: Embedder, reference: str, evidenc
     of a score was measured between its own templates; the cross test says that old ones are recognised at least as
     well as before, not that they are false matches equally seldom. Each template keeps who made it in its provenance.
 
-    Raises VultusError for evidence that is missing, of other models, or against it, ContractError for another dimension.
+    Raises VultusError for evidence that is missing, of other models or against it, ContractError for another dimension.
     """
     contract = recognizer.contract
     with store.writing() as write:
