@@ -79,16 +79,6 @@ def test_it_searches_like_the_index_in_the_process(people) -> None:
                 before.view.search(wrong, 1)
 
 
-def test_one_follower_a_collection(people) -> None:
-    def another() -> None:
-        with people.follower():
-            pass
-
-    with people.follower(), pytest.raises(VultusError, match="already keeps an engine in step with 'staff'"):
-        another()
-    another()
-
-
 @pytest.mark.slow
 def test_a_follower_keeps_up_until_it_is_told_to_stop(people) -> None:
     stop = threading.Event()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from vultus.errors import VultusError
 from vultus.gallery.store import Collection, Store
@@ -18,7 +18,7 @@ from vultus.gallery.store import Collection, Store
 
 class Lock(Protocol):
     def require(self) -> None:
-        """Raises VultusError where the lock was lost meanwhile."""
+        """Raises VultusError where somebody else took the lock meanwhile."""
 
 
 @contextmanager
@@ -27,63 +27,73 @@ def only_one(store: Store, collection: Collection) -> Iterator[Lock]:
 
     On PostgreSQL an advisory lock of a session of its own, good for all hosts; on SQLite a file beside the gallery.
     """
-    taken = VultusError(
+    taken = (
         f"gallery {store.label}: another process already keeps an engine in step with {collection.name!r}; "
         "stop it first, one is enough"
     )
-    with (
-        _advisory(store, collection, taken)
-        if store.database.dialect == "postgresql"
-        else _file(store, collection, taken) as lock
-    ):
+    lock = (_Session if store.database.dialect == "postgresql" else _File)(store, collection, taken)
+    try:
+        lock.take()
         yield lock
+    finally:
+        lock.release()
 
 
-class _Held:
+class _File:
+    def __init__(self, store: Store, collection: Collection, taken: str) -> None:
+        self._folder, self._path, self._taken = store.state, store.state / f"{collection.uuid}.follower", taken
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        import fcntl
+
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VultusError(self._taken) from None
+
     def require(self) -> None:
         """An open file keeps its lock."""
 
+    def release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+
 
 class _Session:
-    def __init__(self, store: Store, connection) -> None:
-        self.store, self.connection = store, connection
+    def __init__(self, store: Store, collection: Collection, taken: str) -> None:
+        self._database, self._taken = store.database, taken
+        digest = hashlib.sha256(f"vultus follower {store.info.uuid} {collection.uuid}".encode()).digest()
+        self._number = int.from_bytes(digest[:8], "little", signed=True)
+        self._connection: Connection | None = None
+        self._backend: int | None = None
+
+    def take(self) -> None:
+        with self._database.friendly():
+            # No transaction stays open: the server ends sessions that idle in one.
+            self._connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            query = text("SELECT pg_try_advisory_lock(:number), pg_backend_pid()")
+            held, self._backend = self._connection.execute(query, {"number": self._number}).one()
+        if not held:
+            raise VultusError(self._taken)
 
     def require(self) -> None:
-        """The lock ends with the session."""
-        with self.store.database.friendly():
-            self.connection.exec_driver_sql("SELECT 1")
+        """The lock ended where the session did (the server was started again, say): then it is taken anew."""
+        with contextlib.suppress(SQLAlchemyError):
+            if self._connection is not None:
+                query = text("SELECT pg_backend_pid()")  # another one where SQLAlchemy has connected again
+                if self._connection.execute(query).scalar_one() == self._backend:
+                    return
+        self.release()
+        self.take()
 
-
-@contextmanager
-def _file(store: Store, collection: Collection, taken: VultusError) -> Iterator[Lock]:
-    store.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(store.state / f"{collection.uuid}.follower", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise taken from None
-        yield _Held()
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _advisory(store: Store, collection: Collection, taken: VultusError) -> Iterator[Lock]:
-    digest = hashlib.sha256(f"vultus follower {store.info.uuid} {collection.uuid}".encode()).digest()
-    number = int.from_bytes(digest[:8], "little", signed=True)
-    with store.database.friendly():
-        # No transaction stays open: the server ends sessions that idle in one.
-        connection = store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        with store.database.friendly():
-            held = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}).scalar_one()
-        if not held:
-            raise taken
-        yield _Session(store, connection)
-    finally:
-        try:
-            connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": number})
-        except DBAPIError:
-            connection.invalidate()
-        connection.close()
+    def release(self) -> None:
+        """With its session, which does not go back to the pool."""
+        if self._connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.invalidate()
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.close()
+            self._connection = None
