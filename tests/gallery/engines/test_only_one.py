@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from vultus.errors import VultusError
@@ -36,17 +38,23 @@ def test_it_is_one_a_collection_and_given_back(place) -> None:
     store.close()
 
 
+def end_sessions(postgresql, address: str) -> None:
+    """Of everybody in the database, and wait until what they held is free."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    postgresql.execute(address, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+    while postgresql.execute(address, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"):
+        time.sleep(0.02)
+
+
 def test_a_lock_lost_with_its_session_is_taken_anew_or_missed(postgresql) -> None:
     address = postgresql.fresh()
-    others = "datname = current_database() AND pid <> pg_backend_pid()"
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
     store, (staff, _) = made(address)
     with only_one(store, staff) as lock:
-        postgresql.execute(address, end)
+        end_sessions(postgresql, address)
         lock.require()
         with pytest.raises(VultusError, match="already keeps"):
             enter(store, staff)
-        postgresql.execute(address, end)
+        end_sessions(postgresql, address)
         with only_one(store, staff), pytest.raises(VultusError, match="already keeps"):
             lock.require()
         lock.require()

@@ -90,8 +90,10 @@ class _Session:
         self.take()
 
     def release(self) -> None:
-        """With its session, which does not go back to the pool."""
+        """At once, and then its session, which does not go back to the pool."""
         if self._connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": self._number})
             with contextlib.suppress(SQLAlchemyError):
                 self._connection.invalidate()
             with contextlib.suppress(SQLAlchemyError):
