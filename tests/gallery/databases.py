@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import secrets
@@ -12,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class PostgreSQLServer:
         self.password = secrets.token_urlsafe(12)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
+        self._free: list[str] = []
         self._as: list[str] = []
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
@@ -97,13 +99,19 @@ class PostgreSQLServer:
         return f"postgresql://{USER}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def fresh(self) -> str:
-        """The address of a new, empty database."""
-        name = f"gallery_{uuid.uuid4().hex[:12]}"
+        """The address of an empty database: a new one, or one that was given back."""
+        if self._free:
+            return self._free.pop()
+        name = f"gallery_{next(self._numbers)}"
         self.execute("postgres", f"CREATE DATABASE {name}")
         return self.address(name)
 
-    def drop(self, address: str) -> None:
-        self.execute("postgres", f"DROP DATABASE IF EXISTS {address.rpartition('/')[2]} WITH (FORCE)")
+    def give_back(self, address: str) -> None:
+        """Empty a database for the next test, which is much quicker than to drop it and to make another."""
+        name = address.rpartition("/")[2]
+        self.execute("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.execute(address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self._free.append(address)
 
     def execute(self, database: str, statement: str) -> list[tuple]:
         """Run one statement as the superuser, outside a transaction; its rows, if it has any."""
@@ -115,7 +123,7 @@ class PostgreSQLServer:
             return done.fetchall() if done.description else []
 
     def remove(self) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)  # nothing has to be saved
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _answers(self) -> bool:
@@ -184,7 +192,7 @@ def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
     yield make
     if server is not None:
         for address in made:
-            server.drop(address)
+            server.give_back(address)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def parse_time(text: str, what: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        raise VultusError(f"{what} is no date or time: {text!r}; give for example 2030-12-31") from None
+        raise VultusError(f"{what} is no date or time: {str(text)[:40]!r}; give for example 2030-12-31") from None
     return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
 
 

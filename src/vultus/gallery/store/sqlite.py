@@ -37,11 +37,11 @@ class SQLite:
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(self, path: Path, busy_timeout: float | None = None) -> None:
         self.path = path
         self.label = str(path)
-        self._busy_timeout = busy_timeout
-        self.engine = _engine(path, busy_timeout)
+        self._busy_timeout = BUSY_TIMEOUT if busy_timeout is None else busy_timeout
+        self.engine = _engine(path, self._busy_timeout)
 
     def state_folder(self, uuid: str) -> Path:
         """Where what belongs to the gallery but not into its database lies: beside the file."""
@@ -49,10 +49,15 @@ class SQLite:
 
     def exists(self) -> bool:
         """Whether there is a gallery; VultusError for something else of this name."""
-        if self.path.is_dir():
-            raise VultusError(f"gallery {self.path} is a folder; give a file, for example {self.path / 'people.db'}")
-        if not self.path.exists():
-            return False
+        try:
+            if self.path.is_dir():
+                raise VultusError(
+                    f"gallery {self.path} is a folder; give a file, for example {self.path / 'people.db'}"
+                )
+            if not self.path.exists():
+                return False
+        except OSError as error:  # for example a name that is too long
+            raise VultusError(f"gallery {self.path} cannot be opened: {error.strerror}; choose another path") from None
         with self.friendly(), self.engine.connect() as connection:
             if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
                 raise VultusError(f"{self.path} is no vultus gallery; give the path of one, or of a new file")
@@ -71,8 +76,9 @@ class SQLite:
             )
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-        except OSError as error:
-            raise VultusError(f"cannot create the gallery {path}: {error.strerror}; choose another place") from None
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+            raise VultusError(f"cannot create the gallery {str(path)!r}: {why}; choose another place") from None
         os.close(handle)
         try:
             with self.friendly():

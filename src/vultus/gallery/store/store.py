@@ -126,7 +126,7 @@ class Store:
                     f"the key {kek.id} does not open gallery {database.label}, which was locked with {info.key_id}; "
                     "give that one by --key or VULTUS_GALLERY_KEY"
                 )
-            store = cls(database, info, kek, row, actor or default_actor())
+            store = cls(database, info, kek, row, _printable(actor or default_actor()))
             if row.scrub_pending:  # an erasure was cut short
                 with contextlib.suppress(VultusError):  # a reader without write access leaves it to the next
                     store.scrub()
@@ -158,7 +158,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database."""
-        with self.database.friendly(), self.database.reading() as connection, connection.begin():
+        with _storable(), self.database.friendly(), self.database.reading() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -167,7 +167,7 @@ class Store:
 
         `mending` is for `log.mend_log` alone: every other write refuses an audit log whose end was tampered with.
         """
-        with self.database.friendly(), self.database.writing() as connection, connection.begin():
+        with _storable(), self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
             write = Write(connection, self.actor, self._audit_key, mending)
             if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
@@ -210,11 +210,29 @@ def default_actor() -> str:
     """Who acts, for the audit log: $VULTUS_ACTOR, or the operating system's user."""
     named = os.environ.get("VULTUS_ACTOR")
     if named:
-        return named[:200]
+        return named
     try:
-        return f"user:{getpass.getuser()}"[:200]
+        return f"user:{getpass.getuser()}"
     except (KeyError, OSError):  # a container without a user of this number
         return f"uid:{os.getuid()}"
+
+
+def _printable(actor: str) -> str:
+    """As the log can hold it: an environment variable may be in another encoding, and neither bound is the user's."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in actor)[:200]
+
+
+@contextmanager
+def _storable() -> Iterator[None]:
+    """Turn what no database can hold or compare into one line."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise VultusError(
+            f"a text holds the half character {error.object[error.start]!r}, which cannot be stored; remove it"
+        ) from None
+    except OverflowError:
+        raise VultusError("a number is too large: those of a gallery have at most 64 bits") from None
 
 
 def bound_to_gallery(store: Store, what: str) -> bytes:

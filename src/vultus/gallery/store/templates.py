@@ -194,13 +194,22 @@ def rows_of_person(store: Store, connection: Connection, collection: Collection,
 
 
 def check_embeddings(embeddings: np.ndarray | Sequence[np.ndarray], dim: int) -> np.ndarray:
-    """`embeddings` as (N, dim) float32. Raises ContractError for another dimension, NaN, or a length other than 1."""
+    """`embeddings` as (N, dim) float32; (dim,) is one of them.
+
+    Raises ContractError for another dimension, what is no real number, NaN, or a length other than 1.
+    """
     try:
-        array = np.asarray(embeddings, np.float32)
+        given = np.asarray(embeddings)
+        if given.dtype.kind == "c":
+            raise TypeError("the imaginary part would be lost")
+        with np.errstate(over="ignore"):  # infinite is found below
+            array = given.astype(np.float32, copy=False)
     except (TypeError, ValueError):
         raise ContractError(f"embeddings must be one array (N, {dim}) of float32") from None
     if array.size == 0:
         return np.empty((0, dim), np.float32)
+    if array.ndim == 1:
+        array = array[None]
     if array.ndim != 2 or array.shape[1] != dim:
         raise ContractError(f"embeddings have shape {array.shape}; this gallery needs (N, {dim})")
     lengths = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))
@@ -222,7 +231,7 @@ def template_bound(person_uuid: str, contract_id: str) -> bytes:
 def _open_all(store: Store, rows: Iterable[Row], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ids: list[int] = []
     people: list[int] = []
-    pieces: list[bytes] = []
+    matrix = bytearray()  # grows in place: a million rows are 2 GB, which must not be there twice
     keys: dict[int, DataKey] = {}
     for row in rows:
         key = keys.get(row.person_id)
@@ -241,6 +250,6 @@ def _open_all(store: Store, rows: Iterable[Row], dim: int) -> tuple[np.ndarray, 
             )
         ids.append(row.id)
         people.append(row.person_id)
-        pieces.append(plain)
-    matrix = np.frombuffer(b"".join(pieces), "<f4").reshape(len(ids), dim).astype(np.float32)
-    return np.array(ids, np.int64), np.array(people, np.int64), matrix
+        matrix += plain
+    found = np.frombuffer(matrix, "<f4").reshape(len(ids), dim).astype(np.float32, copy=False)
+    return np.array(ids, np.int64), np.array(people, np.int64), found
