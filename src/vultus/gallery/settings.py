@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vultus.errors import VultusError
 from vultus.faces import ENROL_GATE, PROBE_GATE, Gate
@@ -20,13 +21,13 @@ class Settings(BaseModel):
     """What people are enrolled for; consents must name the same where they are required."""
     require_consent: bool = False
     """Whether a person without a valid consent to `purpose` is refused."""
-    retention_days: int | None = Field(None, ge=1)
+    retention_days: int | None = Field(None, ge=1, le=36_500)
     """Days after somebody was last enrolled or matched until `sweep` erases them; None keeps them."""
     keep_crops: bool = False
     """Whether aligned crops are kept, sealed, so that a change of model needs no new photographs."""
     max_templates: int = Field(20, ge=1, le=1000)
     """A person's templates; more slow a search down and raise the rate of false matches with this person."""
-    fusion: int = Field(1, ge=1)
+    fusion: int = Field(1, ge=1, le=1000)
     """A person's score: the mean of this many of their best templates; 1 is the best one's."""
     enrol_gate: dict[str, float | None] | None = None
     """Limits of the quality gate at enrolment that differ from its defaults."""
@@ -41,6 +42,15 @@ class Settings(BaseModel):
     audit_searches: bool = True
     """Whether each decision is written to the audit log; matches always are."""
 
+    @field_validator("purpose")
+    @classmethod
+    def _one_line(cls, purpose: str) -> str:
+        """Spelt as a consent to it is."""
+        cleaned = unicodedata.normalize("NFC", purpose).strip()
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in cleaned):
+            raise ValueError("a purpose is one line without control characters")
+        return cleaned
+
     @classmethod
     def parse(cls, plain: dict[str, Any]) -> Settings:
         """VultusError, one line, for an unknown name or an impossible value."""
@@ -48,12 +58,14 @@ class Settings(BaseModel):
             if name not in cls.model_fields:
                 near = difflib.get_close_matches(name, cls.model_fields, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(cls.model_fields)}"
-                raise VultusError(f"a collection has no setting {name!r}; {hint}")
+                raise VultusError(f"a collection has no setting {repr(name)[:60]}; {hint}")
         try:
             made = cls.model_validate(plain)
         except ValidationError as error:
             first = error.errors()[0]
-            raise VultusError(f"setting {first['loc'][0]}: {first['msg']} (given {first['input']!r})") from None
+            raise VultusError(
+                f"setting {first['loc'][0]}: {first['msg']} (given {repr(first['input'])[:60]})"
+            ) from None
         Gate.from_dict(made.enrol_gate or {}, ENROL_GATE)
         Gate.from_dict(made.probe_gate or {}, PROBE_GATE)
         if made.require_consent and not made.purpose:

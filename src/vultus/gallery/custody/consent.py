@@ -201,6 +201,8 @@ def _line(text: str, what: str) -> str:
 def _digest(text: str | bytes | None) -> str | None:
     if text is None:
         return None
+    if not isinstance(text, str | bytes):
+        raise VultusError(f"the text of a consent must be text or bytes, not {type(text).__name__}")
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
