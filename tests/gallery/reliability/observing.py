@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select
@@ -103,7 +104,7 @@ class Nursery:
         )
         assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
 
-    def start(self, place: str | Path, state: State, first: int, prefix: str = "a", **more: bool) -> Process:
+    def start(self, place: str | Path, state: State, first: int, prefix: str = "a", **more: Any) -> Process:
         log = self.folder / f"writer-{next(self._count)}.log"
         asked = {"place": str(place), "state": state, "first": first, "prefix": prefix, "log": str(log), **more}
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -98,12 +98,16 @@ def test_fifty_killed_while_they_make_a_gallery(new_place, tmp_path):
 def killed_while_making(new_place: Callable[[], str | Path], folder: Path, rounds: int) -> int:
     """Then there is a whole gallery or none, and the next process goes on; how many were made in time."""
     rng = np.random.default_rng(5)
+    create = [{"kind": "create", "number": 0}]
     made = 0
     with nursery_in(folder) as nursery:
+        begun = time.monotonic()
+        nursery.start(new_place(), writer.nothing(), first=0, operations=create).gone()
+        takes = time.monotonic() - begun
         for number in range(rounds):
             place = new_place()
-            process = nursery.start(place, writer.nothing(), first=number, only_create=True)
-            end = time.monotonic() + rng.uniform(0, DELAY)
+            process = nursery.start(place, writer.nothing(), first=number, operations=create)
+            end = time.monotonic() + rng.uniform(0, 1.3 * takes)
             while time.monotonic() < end and process.alive():
                 time.sleep(0.002)
             told = process.kill()

@@ -146,7 +146,7 @@ def chosen(rng: np.random.Generator, state: State, prefix: str, number: int) -> 
 
 
 def do(gallery: Gallery, what: Operation) -> None:
-    number, kind, person = what["number"], what["kind"], what["person"]
+    number, kind, person = what["number"], what["kind"], what.get("person", "")
     if kind == "enrol":
         gallery.enroll_embeddings(
             person,
@@ -170,6 +170,8 @@ def do(gallery: Gallery, what: Operation) -> None:
         gallery.custody.withdraw_consent(person)
     elif kind == "retain":
         gallery.custody.retain(person, f"{3000 + number % 6000}-01-01")
+    elif kind == "create":
+        gallery.create()
     elif kind == "configure":
         gallery.configure(**{what["setting"]: what["value"]})
     else:
@@ -188,17 +190,18 @@ def write(asked: dict[str, Any]) -> None:
         def say(**line: Any) -> None:
             log.write(json.dumps(line).encode() + b"\n")
 
+        if "user" in asked:
+            os.setuid(asked["user"])
         state, number = asked["state"], asked["first"]
         rng = np.random.default_rng(number)
         end = time.monotonic() + SECONDS
         try:
             gallery = opened(asked["place"])
-            if asked.get("only_create"):
-                say(start={"kind": "create", "number": number})
-                gallery.create()
-                say(done=number)
-                return
-            while time.monotonic() < end:
+            for what in asked.get("operations", ()):
+                say(start=what)
+                do(gallery, what)
+                say(done=what["number"])
+            while "operations" not in asked and time.monotonic() < end:
                 what = chosen(rng, state, asked["prefix"], number)
                 say(start=what)
                 do(gallery, what)
