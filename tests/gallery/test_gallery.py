@@ -10,7 +10,6 @@ from PIL import Image
 from vultus.errors import CalibrationError, ContractError, ImageError, VultusError
 from vultus.gallery import Gallery, Kind
 
-
 PATTERNS = {"gates": False}
 """What is photographed here are no faces: their quality says nothing."""
 

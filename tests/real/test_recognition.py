@@ -50,7 +50,7 @@ PROFILES = {"stuart": ["stuart5.png"]}
 
 
 def test_the_group_stills_are_named(shared: Path, tmp_path: Path) -> None:
-    """Eight characters enrolled; counts checked by eye on the drawn pictures. Turned heads: a mild guard of outliers."""
+    """Eight characters enrolled, with a mild guard: heads are turned. Counts checked by eye on the drawn pictures."""
     bbt = shared / "images" / "bbt"
     with vultus.Gallery.open(tmp_path / "bbt.db", model="sface", settings={"outlier_fmr": 0.05}) as gallery:
         for person in sorted(path for path in (bbt / "gallery").iterdir() if path.is_dir()):

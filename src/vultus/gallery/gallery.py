@@ -22,6 +22,7 @@ from vultus.gallery.moving import Moved
 from vultus.gallery.names import clean_metadata, clean_name
 from vultus.gallery.photographs import Image
 from vultus.gallery.protection import Receipt
+from vultus.gallery.rates import templates_in_words
 from vultus.gallery.reembed import Progress
 from vultus.gallery.reference import Embedder
 from vultus.gallery.searching import Identified, Investigated, Probe
@@ -298,13 +299,12 @@ class Gallery:
 
     def describe(self) -> str:
         """One line: how many people and templates, and of which model."""
-        collection = self._binding.collection()
-        people, templates = 0, 0
-        if collection is not None:
+        bound, counts = self._binding.collection(), (0, 0)
+        if bound is not None:
             with self._binding.store.reading() as connection:
-                people, templates = collections.counts(connection, collection)
-        counts = f"{_count(people, 'person', 'people')}, {_count(templates, 'template', 'templates')}"
-        return f"{self.label}: {counts}, model {self.info.model}"
+                counts = collections.counts(connection, bound)
+        people = f"{counts[0]:,} {'person' if counts[0] == 1 else 'people'}"
+        return f"{self.label}: {people}, {templates_in_words(counts[1])}, model {self.info.model}"
 
     def erase(self, *people: str, reason: str = "") -> list[Receipt]:
         """Erase people for good, all or none of those named; a signed receipt each. Needs no model.
@@ -325,7 +325,3 @@ class Gallery:
         except CalibrationError:
             calibration = None
         return enrolment.enrol(self._binding, request, calibration)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
