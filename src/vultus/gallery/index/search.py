@@ -12,6 +12,8 @@ from vultus.gallery.index.ranking import Hit, Ranked, Scored, rank
 
 WIDER = 4
 """By how much more is asked of a part whose best rows did not suffice."""
+GROWTH = 8
+"""By which part of the width the next searches ask for more, where it did not do for most probes."""
 SCORES_AT_ONCE = 1 << 23
 """Bound on probes x rows that are held at once after a scan."""
 
@@ -43,7 +45,7 @@ def search(
     results = [ranked.hits(probe, k) for probe in range(len(probes))]
     again = np.flatnonzero(short.any(1))
     if len(again) * 10 > len(probes):
-        needed = min(2 * width, MOST_CODED)
+        needed = min(width + width // GROWTH + 1, MOST_CODED)
     share = max(1, SCORES_AT_ONCE // (width * WIDER * len(parts)))
     for at in range(0, len(again), share):
         pending = again[at : at + share]

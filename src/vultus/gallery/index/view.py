@@ -14,6 +14,8 @@ from vultus.gallery.index.search import search
 
 AT_ONCE = 256
 """Probes searched together."""
+SHRINKING = 32
+"""By which part of the width the next searches ask for less, where less would have done."""
 FEW = 1_024
 """Templates that are scored one by one rather than scanned, where a search is among few persons."""
 
@@ -58,7 +60,7 @@ class View:
             hits, needed = search(parts, allowed, probes[at : at + AT_ONCE], k, fusion, width)
             found += hits
             if kind:
-                self._widths[kind] = max(needed, k, width - width // 32)
+                self._widths[kind] = max(needed, k, width - width // SHRINKING)
         return found
 
     def count(self, among: np.ndarray | None = None) -> int:
