@@ -140,8 +140,8 @@ class Pgvector:
         self._folder = Path(tempfile.mkdtemp(prefix="gallery-pg-"))
         self._folder.chmod(0o755)
         self._server: Any = pgserver.get_server(self._folder / "data")
-        self._connection = psycopg.connect(self._server.get_uri(), autocommit=True)
-        run: Callable[[Any], Any] = self._connection.execute
+        self._connection: Any = psycopg.connect(self._server.get_uri(), autocommit=True)
+        run = self._connection.execute
         run("CREATE EXTENSION vector")
         register_vector(self._connection)
         run(f"CREATE UNLOGGED TABLE rows (id bigint, vector vector({rows.shape[1]}))")

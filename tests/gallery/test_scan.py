@@ -169,9 +169,10 @@ def test_probes_that_are_no_unit_rows_are_refused(probes: np.ndarray) -> None:
 
 
 def test_numbers_below_one_are_refused() -> None:
-    for options in ({"k": 0}, {"fusion": 0}):
+    view, probe = View(0, 8, []), unit(np.ones((1, 8)))
+    for k, fusion in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="at least 1"):
-            View(0, 8, []).search(unit(np.ones((1, 8))), **options)
+            view.search(probe, k, fusion=fusion)
 
 
 def test_a_scan_without_codes_returns_the_best_and_a_floor() -> None:

@@ -54,6 +54,9 @@ class Codes:
         Scores are off by up to `slack`. Rows that are not there (k' may be more than are allowed) score -inf. Nothing
         that is not returned scores more than the probe's floor; -inf where everything allowed is.
         """
+        if allowed is None and len(self._index) == self._size:
+            scores, places = self._index.search(_widened(probes), min(k, self._size))
+            return scores, places, scores.min(1) if k < self._size else np.full(len(probes), -np.inf)
         mask = None
         there = self._size
         if allowed is not None:
