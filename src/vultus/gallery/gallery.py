@@ -242,7 +242,8 @@ class Gallery:
     def threshold(self, fpir: float = FPIR) -> Threshold:
         """The threshold that `identify` would use now."""
         current = self._binding.current()
-        return search_threshold(self._binding.calibration, fpir, len(current.view) if current else 0)
+        beyond, number = self.info.settings.extrapolate, len(current.view) if current else 0
+        return search_threshold(self._binding.calibration, fpir, number, extrapolate=beyond)
 
     def verify(self, person: str, image: Image, fmr: float = FMR, *, select: str | None = None) -> Verified:
         """Whether a photograph of one face shows the enrolled `person`; the best of all their templates decides.

@@ -77,7 +77,8 @@ def identify(
         return [_decided([], probe, threshold, calibration, 0, 0) for probe in probes]
     among = _among(binding, current, where)
     searched = current.view.count(among)
-    threshold = search_threshold(calibration, fpir, searched)
+    beyond = current.collection.settings.extrapolate
+    threshold = search_threshold(calibration, fpir, searched, extrapolate=beyond)
     # The second best decides between match and ambiguous, so it is always looked at.
     hits = _search(current, probes, max(2, k), among)
 
