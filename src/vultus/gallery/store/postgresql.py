@@ -86,14 +86,12 @@ class PostgreSQL:
         """
         try:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.detach()  # closed at the end: its impatience is its own, and it may be lost half-way
                 connection.execute(text("SET lock_timeout = '2s'"))
-                try:
-                    for statement in _SCRUB:
-                        connection.execute(text(statement))
-                    if _may_checkpoint(connection):
-                        connection.execute(text("CHECKPOINT"))
-                finally:
-                    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}s'"))
+                for statement in _SCRUB:
+                    connection.execute(text(statement))
+                if _may_checkpoint(connection):
+                    connection.execute(text("CHECKPOINT"))
         except DBAPIError:
             return False
         return True
