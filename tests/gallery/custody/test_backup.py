@@ -114,3 +114,23 @@ def test_who_is_enrolled_meanwhile_is_not_in_it(store: Store, tmp_path: Path) ->
 
     made = backup(store, tmp_path / "b.vultus", progress=meanwhile)
     assert done and (made.persons, made.templates) == (3, 3)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    """The bound on a file's size stands for the disk's end."""
+    import resource
+    import signal
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = backup(store, tmp_path / "b.vultus")
+    for size in (20_000, made.size - 50_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(VultusError):
+                backup(store, tmp_path / "c.vultus")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+    assert sorted(one.name for one in tmp_path.iterdir() if "vultus" in one.name) == ["b.vultus"]
+    assert backup(store, tmp_path / "c.vultus").persons == 3

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import select
 
 from vultus.errors import VultusError
-from vultus.gallery.audit import Entry, verify
 from vultus.gallery.custody.backup import backup, describe_backup
 from vultus.gallery.custody.erase import erase
 from vultus.gallery.custody.ledger import ledger_path
@@ -21,8 +20,11 @@ from vultus.gallery.custody.restore import restore
 from vultus.gallery.protection import KeyEncryptionKey, ProtectionError
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import Sample, Store, collections, follow, persons, templates
+from vultus.gallery.store.log import verify_log
 from vultus.gallery.store.schema import audit, changes, erasures, gallery, metadata
 from vultus.gallery.store.schema import persons as person_rows
+
+from ..databases import PostgreSQLServer
 
 DIM = 8
 Places = Callable[[], str | Path]
@@ -79,11 +81,11 @@ def test_the_gallery_comes_back(new_place: Places, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["file", "gallery"])
 def test_who_was_erased_since_stays_erased(new_place: Places, tmp_path: Path, how: str) -> None:
-    store = filled(new_place(), ["ada", "bob", "cy"])
+    store = filled(new_place(), ["lovelace", "bob", "cy"])
     erase(store, "default", "cy")
     made = backup(store, tmp_path / "b.vultus")
     enrol(store, ["dee"])
-    [gone] = erase(store, "default", "ada").receipts
+    [gone] = erase(store, "default", "lovelace").receipts
     erase(store, "default", "dee")
     shutil.copy(ledger_path(store), tmp_path / "copy.jsonl")
     named = tmp_path / "copy.jsonl" if how == "file" else store_place(store)
@@ -99,7 +101,7 @@ def test_who_was_erased_since_stays_erased(new_place: Places, tmp_path: Path, ho
         assert json.loads(told[1].details) == {"erased_by": gone.audit_seq}
         for table in metadata.sorted_tables:
             if table.name not in ("changes", "erasures"):
-                assert "ada" not in str(connection.execute(select(table)).all())
+                assert "lovelace" not in str(connection.execute(select(table)).all())
     assert sorted(ledger_path(back).read_text().splitlines()) == sorted(ledger_path(store).read_text().splitlines())
     store.close()
     back.close()
@@ -207,25 +209,21 @@ def test_ids_and_sequence_go_on_where_nobody_was(new_place: Places, tmp_path: Pa
     back.close()
 
 
-def test_between_the_databases(postgresql, tmp_path: Path) -> None:
+def test_between_the_databases(postgresql: PostgreSQLServer, tmp_path: Path) -> None:
     """SQLite → PostgreSQL → SQLite: the same people, templates and ids."""
     store = filled(tmp_path / "a.db", ["ada", "bob"])
     before = rows(store)
     address = postgresql.fresh()
-    try:
-        restore(backup(store, tmp_path / "1").path, address, replay=False)
-        there = Store.open(address)
-        assert names(there) == ["ada", "bob"] and enrol(there, ["cy"])
-        restore(backup(there, tmp_path / "2").path, tmp_path / "c.db", ledgers=[address])
-        there.close()
-        back = Store.open(tmp_path / "c.db")
-        assert names(back) == ["ada", "bob", "cy"]
-        assert np.array_equal(rows(back)[:2], before)
-        assert findings(back) == []
-        back.close()
-    finally:
-        store.close()
-        postgresql.drop(address)
+    restore(backup(store, tmp_path / "1").path, address, replay=False)
+    there = Store.open(address)
+    assert names(there) == ["ada", "bob"] and enrol(there, ["cy"])
+    restore(backup(there, tmp_path / "2").path, tmp_path / "c.db", ledgers=[address])
+    back = Store.open(tmp_path / "c.db")
+    assert names(back) == ["ada", "bob", "cy"]
+    assert np.array_equal(rows(back)[:2], before)
+    assert findings(back) == []
+    for one in (store, there, back):
+        one.close()
 
 
 def store_place(store: Store) -> str | Path:
@@ -236,10 +234,4 @@ def store_place(store: Store) -> str | Path:
 
 
 def findings(store: Store) -> list[str]:
-    with store.reading() as connection:
-        head = connection.execute(select(gallery)).one()
-        entries = [
-            Entry(**{**row, "details": json.loads(row["details"])})
-            for row in connection.execute(select(audit).order_by(audit.c.seq)).mappings()
-        ]
-    return [str(one) for one in verify(store.audit_key, entries, head.audit_seq, head.audit_mac)]
+    return [str(one) for one in verify_log(store)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import os
 import shutil
 import tempfile
@@ -116,8 +117,16 @@ def unseal(path: Path, key: KeyEncryptionKey, into: Path) -> BackupInfo:
         )
 
     def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        os.close(os.open(into, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        return np.memmap(into, dtype, "w+", shape=shape)
+        size = dtype.itemsize * math.prod(shape)
+        handle = os.open(into, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle, 0, size)  # a full disk is an error here, and the end of the process later
+            else:
+                os.ftruncate(handle, size)
+        finally:
+            os.close(handle)
+        return np.memmap(into, dtype, "r+", shape=shape)
 
     read_sealed(path, _file_key(key, claimed.gallery), allocate)
     return claimed
