@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -315,7 +316,8 @@ class Gallery:
         opening the gallery again does it then.
         """
         done = self.custody.erase(*people, reason=reason)
-        self._binding.current()  # out of this process's index as well
+        with suppress(VultusError):  # they are erased, even if the database is lost right now
+            self._binding.current()  # out of this process's index as well
         for warning in done.warnings:
             warnings.warn(warning, stacklevel=2)
         return list(done.receipts)
