@@ -16,7 +16,7 @@ from .observing import check_whole, nursery_in, observed
 def address(postgresql):
     made = postgresql.fresh()
     yield made
-    postgresql.drop(made)
+    postgresql.give_back(made)
 
 
 def test_a_killed_server_loses_nothing_acknowledged(postgresql, address, tmp_path):

@@ -1,0 +1,400 @@
+"""Disks that are full, databases that are locked, files that are damaged or gone, clocks that jump back."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+
+from vultus.errors import VultusError
+from vultus.gallery import Gallery
+from vultus.gallery.store import clock, sqlite
+
+from .observing import check_index, nursery_in, observed, rows_in
+from .writer import do, nothing, opened
+
+ENROL = {"kind": "enrol", "name": "n", "rows": 3, "consent": True}
+
+
+@pytest.fixture
+def gallery(place):
+    with opened(str(place)) as gallery:
+        fill(gallery)
+        yield gallery
+
+
+@pytest.fixture
+def in_file(tmp_path):
+    with opened(str(tmp_path / "people.db")) as gallery:
+        fill(gallery)
+        yield gallery
+
+
+def fill(gallery: Gallery) -> None:
+    for number, person in enumerate(("alice", "bob", "carol"), 1):
+        do(gallery, {"number": number, "person": person, **ENROL})
+
+
+def refused(gallery: Gallery, match: str, *attempts) -> None:
+    """Each is one line, and nothing is changed by it."""
+    before = observed(gallery._binding.store), gallery.custody.anchor()
+    for attempt in attempts:
+        with pytest.raises(VultusError, match=match) as error:
+            attempt()
+        assert len(str(error.value).splitlines()) == 1
+    assert (observed(gallery._binding.store), gallery.custody.anchor()) == before
+    assert gallery.custody.verify_log() == []
+
+
+def enrolment(gallery: Gallery, number: int, person: str = "dave", rows: int = 3):
+    return lambda: do(gallery, {"number": number, "person": person, **ENROL, "rows": rows})
+
+
+def goes_on(gallery: Gallery) -> None:
+    """Once the fault is gone, everything works and fits together."""
+    do(gallery, {"number": 900, "person": "zoe", **ENROL})
+    do(gallery, {"number": 901, "kind": "erase", "person": "carol"})
+    with opened(gallery._binding.place.address) as fresh:
+        state = observed(fresh._binding.store)
+        assert "zoe" in state["people"] and "carol" not in state["people"]
+        check_index(gallery, fresh, state)
+        assert fresh.custody.verify_log() == []
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str):
+    """A file system of its own; skips where none may be mounted."""
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def test_a_full_disk(tmp_path):
+    with small_disk(tmp_path / "disk", "4m") as disk, opened(str(disk / "people.db")) as gallery:
+        fill(gallery)
+        gallery.custody.snapshot()
+        (disk / "hog").write_bytes(bytes(1 << 20))
+        with contextlib.suppress(OSError), open(disk / "hog", "ab", buffering=0) as hog:
+            while hog.write(bytes(4096)):
+                pass
+        big = [enrolment(gallery, number, rows=900) for number in range(50, 53)]
+        refused(gallery, r"disk is full; nothing was changed|disk error", *big)
+        refused(gallery, r"(disk is full|disk error|No space left)", gallery.custody.snapshot)
+        with opened(gallery._binding.place.address) as reader:
+            assert len(reader.persons()) == 3, "who only reads does not mind"
+            assert len(rows_in(reader._binding.existing())) == 9
+        (disk / "hog").unlink()
+        goes_on(gallery)
+
+
+def test_an_erasure_on_a_full_disk_holds_once_it_is_acknowledged(tmp_path):
+    with small_disk(tmp_path / "disk", "4m") as disk, opened(str(disk / "people.db")) as gallery:
+        fill(gallery)
+        with contextlib.suppress(OSError), open(disk / "hog", "ab", buffering=0) as hog:
+            while hog.write(bytes(4096)):
+                pass
+        try:
+            with warnings.catch_warnings(record=True) as warned:
+                gallery.erase("alice")
+            left = {"bob", "carol"}
+            assert all("erased, but" in str(one.message) for one in warned)
+        except VultusError as error:
+            assert "full" in str(error) or "disk error" in str(error)
+            left = {"alice", "bob", "carol"}
+        assert set(observed(gallery._binding.store)["people"]) == left
+        (disk / "hog").unlink()
+        with opened(gallery._binding.place.address) as again:
+            assert set(observed(again._binding.store)["people"]) == left
+        goes_on(gallery)
+
+
+def test_a_full_disk_of_the_server(postgresql):
+    with small_disk(postgresql.root / "small", "16m") as disk:
+        os.chmod(disk, 0o777)
+        subprocess.run(["chown", "postgres", str(disk)], check=False)
+        postgresql.execute("postgres", f"CREATE TABLESPACE small LOCATION '{disk}'")
+        address = postgresql.fresh()
+        name = address.rpartition("/")[2]
+        try:
+            postgresql.execute("postgres", f"ALTER DATABASE {name} SET TABLESPACE small")
+            with opened(address) as gallery:
+                fill(gallery)
+                with contextlib.suppress(OSError), open(disk / "hog", "ab", buffering=0) as hog:
+                    while hog.write(bytes(4096)):
+                        pass
+                big = [enrolment(gallery, number, rows=990) for number in range(50, 53)]
+                refused(gallery, "disk is full; nothing was changed", *big)
+                (disk / "hog").unlink()
+                goes_on(gallery)
+        finally:
+            postgresql.execute("postgres", f"DROP DATABASE {name} WITH (FORCE)")
+            postgresql.execute("postgres", "DROP TABLESPACE small")
+
+
+def test_a_database_that_another_process_has_locked(place, monkeypatch, request):
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr("vultus.gallery.store.postgresql.LOCK_TIMEOUT", 1)
+    with opened(str(place)) as gallery:
+        fill(gallery)
+        with locked(place, request):
+            refused(
+                gallery,
+                "is locked by another process; try again",
+                enrolment(gallery, 50),
+                lambda: gallery.erase("alice"),
+                lambda: gallery.configure(max_templates=5),
+                lambda: gallery.custody.record_consent("alice", basis="b"),
+                gallery.custody.snapshot,
+            )
+            assert len(gallery.persons()) == 3, "readers do not wait"
+            assert len(rows_in(gallery._binding.existing())) == 9
+        goes_on(gallery)
+
+
+@contextlib.contextmanager
+def locked(place: str | Path, request: pytest.FixtureRequest):
+    """As a writer that does not end."""
+    if isinstance(place, Path):
+        connection = sqlite3.connect(place, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.close()
+        return
+    import psycopg
+
+    with psycopg.connect(place) as other:
+        other.execute("SELECT id FROM gallery WHERE id = 1 FOR UPDATE")
+        yield
+        other.rollback()
+
+
+DAMAGES = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "a bit": lambda content: content[:-40] + bytes([content[-40] ^ 1]) + content[-39:],
+    "its head": lambda content: b"x" + content[1:],
+    "longer": lambda content: content + b"x",
+    "something else": lambda content: b"PK\x03\x04" + os.urandom(2000),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_snapshot_is_built_anew(in_file, caplog, damage):
+    path = in_file.custody.snapshot()
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with opened(in_file._binding.place.address) as fresh:
+        check_index(in_file, fresh, observed(fresh._binding.store))
+        assert "because of its snapshot" in caplog.text
+        fresh.custody.snapshot()
+    caplog.clear()
+    with opened(in_file._binding.place.address) as fresh:
+        check_index(in_file, fresh, observed(fresh._binding.store))
+        assert fresh._binding.live._saved is not None and caplog.text == "", "the next one is good again"
+    goes_on(in_file)
+
+
+def test_a_snapshot_of_another_gallery_or_an_older_one(in_file, tmp_path, caplog):
+    path = in_file.custody.snapshot()
+    older = path.read_bytes()
+    do(in_file, {"number": 10, "person": "dave", **ENROL})
+    in_file.custody.snapshot()
+    path.write_bytes(older)
+    with opened(in_file._binding.place.address) as fresh:
+        check_index(in_file, fresh, observed(fresh._binding.store))
+        assert "because of its snapshot" in caplog.text, "each file has a key of its own"
+    path.unlink()
+    path.mkdir()
+    with opened(in_file._binding.place.address) as fresh:
+        check_index(in_file, fresh, observed(fresh._binding.store))
+    goes_on(in_file)
+
+
+def test_a_clock_that_jumps_back(gallery, monkeypatch):
+    from datetime import datetime, timedelta
+
+    real = datetime.now
+    days = iter([0, -400, 3, -1, -9000, 5])
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return real(tz) + timedelta(days=next(days, 0))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clock, "datetime", Jumping)
+        jumping(gallery)
+    gallery.custody.record_consent("bob", basis="b")
+    assert gallery.custody.verify_log() == []
+    goes_on(gallery)
+
+
+def jumping(gallery: Gallery) -> None:
+    for number in range(6):
+        do(gallery, {"number": 50 + number, "person": f"p{number}", **ENROL})
+    times = [entry.at for entry in gallery.custody.log()]
+    assert times == sorted(times)
+    assert gallery.custody.verify_log() == []
+    created = [person.created for person in sorted(gallery.persons(), key=lambda p: p.external_id)][3:]
+    assert created == sorted(created)
+    receipts = gallery.erase("p5", "alice")
+    assert all(receipt.erased_at >= times[-1] for receipt in receipts)
+    assert gallery.custody.due() == []
+
+
+def test_two_processes_enrol_the_same_person(place, tmp_path):
+    with nursery_in(tmp_path) as nursery, opened(str(place)) as gallery:
+        work = [[{"number": 100 * w + n, "person": f"p{n}", **ENROL} for n in range(1, 7)] for w in (1, 2, 3)]
+        several = [nursery.start(place, nothing(), 100 * at, operations=ops) for at, ops in enumerate(work)]
+        for process in several:
+            process.gone()
+            told = process.told()
+            assert told.failed is None and len(told.done) == 6, "the database was made at once by one, too"
+        state = observed(gallery._binding.store)
+        assert list(state["people"]) == [f"p{n}" for n in range(1, 7)]
+        for n, person in enumerate(state["people"].values(), 1):
+            assert person["templates"] == {str(100 * w + n): 3 for w in (1, 2, 3)}
+        with opened(str(place)) as fresh:
+            check_index(gallery, fresh, state)
+        assert gallery.custody.verify_log() == []
+
+
+def test_the_same_request_of_two_processes_is_done_once(place, tmp_path):
+    with nursery_in(tmp_path) as nursery, opened(str(place)) as gallery:
+        gallery.create()
+        same = [{"number": number, "person": f"p{number}", **ENROL, "consent": False} for number in range(1, 7)]
+        for process in [nursery.start(place, nothing(), 0, operations=same) for _ in range(3)]:
+            process.gone()
+            assert process.told().failed is None and len(process.told().done) == 6
+        state = observed(gallery._binding.store)
+        assert [person["templates"] for person in state["people"].values()] == [{str(n): 3} for n in range(1, 7)]
+
+
+def test_a_database_that_may_only_be_read(tmp_path, monkeypatch):
+    if os.geteuid() != 0:
+        pytest.skip("needs another user to be without rights")
+    monkeypatch.setenv("VULTUS_GALLERY_KEY", base64.b64encode(os.urandom(32)).decode())
+    with tempfile.TemporaryDirectory() as name, opened(f"{name}/people.db") as gallery:  # pytest's folders are closed
+        fill(gallery)
+        os.chmod(name, 0o755)
+        for path in Path(name).glob("people.db*"):
+            os.chmod(path, 0o644)
+        before = observed(gallery._binding.store), gallery.custody.anchor()
+        with nursery_in(tmp_path) as nursery:
+            tmp_path.chmod(0o777)
+            for kind in ({"number": 50, "person": "dave", **ENROL}, {"number": 51, "kind": "erase", "person": "bob"}):
+                process = nursery.start(f"{name}/people.db", nothing(), 0, operations=[kind], user=65534)
+                process.gone()
+                failed = process.told().failed
+                assert failed is not None and len(failed.splitlines()) == 1
+                assert "cannot be written" in failed or "cannot be opened" in failed, failed
+        assert (observed(gallery._binding.store), gallery.custody.anchor()) == before
+        goes_on(gallery)
+
+
+def test_a_write_ahead_log_that_was_deleted_is_noticed_by_the_anchor(tmp_path):
+    """A power cut cannot do that; whoever copies only the .db file of a killed process can."""
+    place = tmp_path / "people.db"
+    with nursery_in(tmp_path) as nursery:
+        process = nursery.start(place, nothing(), first=1)
+        process.after(6)
+        process.kill()
+        with opened(str(place)) as gallery:
+            anchor, head = gallery.custody.anchor(), gallery._binding.store.head()
+            # By another process: whoever closes the file here takes SQLite's locks away from this process.
+            subprocess.run(["cp", str(place), str(tmp_path / "kept")], check=True)
+            again = nursery.start(place, observed(gallery._binding.store), first=1000)
+            again.after(4)
+            told = again.kill()
+            assert len(told.done) >= 4, told.failed
+            later = gallery.custody.anchor()
+            assert int(later.split(":")[0]) > int(anchor.split(":")[0])
+    for path in tmp_path.glob("people.db-*"):
+        path.unlink()
+    (tmp_path / "kept").replace(place)
+    with contextlib.suppress(VultusError), opened(str(place)) as old:
+        assert old._binding.store.head() <= head
+        assert old.custody.verify_log() == [], "an earlier whole state"
+        assert observed(old._binding.store)
+        assert old.custody.verify_log([later]) != []
+
+
+def test_erasing_while_another_searches(place, recognizer, picture):
+    with Gallery.open(str(place), recognizer, settings={"gates": False}) as gallery:
+        names = [f"p{number}" for number in range(8)]
+        for number, name in enumerate(names):
+            gallery.enroll(name, picture(number), picture(number, 1))
+        probes, contract = recognizer.embed([picture(number, 5) for number in range(8)]), recognizer.contract.id
+        gone: list[str] = []
+        errors: list[BaseException] = []
+        done = threading.Event()
+
+        def search() -> None:
+            try:
+                with Gallery.open(str(place), recognizer) as other:
+                    while not done.is_set():
+                        before = set(gone)
+                        for decision in other.identify_embeddings(probes, contract, fpir=0.01):
+                            assert before.isdisjoint({candidate.person for candidate in decision.candidates})
+            except BaseException as error:
+                errors.append(error)
+
+        searchers = [threading.Thread(target=search) for _ in range(2)]
+        for thread in searchers:
+            thread.start()
+        for name in names[:6]:
+            gallery.erase(name)
+            gone.append(name)
+        done.set()
+        for thread in searchers:
+            thread.join()
+        assert errors == []
+        assert [d.person for d in gallery.identify_embeddings(probes, contract, fpir=0.01)] == [None] * 6 + names[6:]
+        assert gallery.custody.verify_log() == []
+
+
+def test_keys_that_are_missing_open_to_others_or_of_another_gallery(gallery, monkeypatch, new_place):
+    address, uuid = gallery._binding.place.address, gallery._binding.store.info.uuid
+    folder = Path(os.environ["XDG_CONFIG_HOME"]) / "vultus" / "keys"
+    path = folder / f"{uuid}.key"
+    kept = path.read_bytes()
+
+    def mend() -> None:
+        path.unlink(missing_ok=True)
+        path.write_bytes(kept)
+        path.chmod(0o600)
+
+    with opened(str(new_place())) as other:
+        other.create()
+        foreign = (folder / f"{other._binding.store.info.uuid}.key").read_bytes()
+    path.chmod(0o644)
+    refused(gallery, "chmod 600", lambda: opened(address))
+    path.chmod(0o600)
+    for content in (foreign, b"", b"no key", kept[:-5], b"\xff" * 5000):
+        path.write_bytes(content)
+        refused(gallery, "key", lambda: opened(address))
+    path.unlink()
+    refused(gallery, "no key for gallery", lambda: opened(address))
+    path.mkdir()
+    refused(gallery, "key file", lambda: opened(address))
+    path.rmdir()
+    mend()
+    for value in ("nonsense", "env:", "file:/nonexistent", "command:false", "env:NOT_SET"):
+        monkeypatch.setenv("VULTUS_GALLERY_KEY", value)
+        refused(gallery, "key|KEY", lambda: opened(address))
+    monkeypatch.delenv("VULTUS_GALLERY_KEY")
+    goes_on(gallery)
