@@ -113,7 +113,9 @@ class Table:
         if coded and len(coded[-1]) < MOST_ROWS:
             *coded, last = coded
             rows.insert(0, last)
-        return [*coded, *(part.coded() for part in cut(joined(rows, self.dim)))], _Tail.empty(self.dim)
+        rows = [part for part in rows if len(part)]
+        whole = rows[0] if len(rows) == 1 else joined(rows, self.dim)  # a first filling is not copied twice
+        return [*coded, *(part.coded() for part in cut(whole))], _Tail.empty(self.dim)
 
 
 @dataclass(frozen=True, eq=False)
