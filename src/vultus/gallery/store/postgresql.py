@@ -79,7 +79,9 @@ class PostgreSQL:
         connection.execute(text("SELECT id FROM gallery WHERE id = 1 FOR UPDATE"))
 
     def scrub(self) -> bool:
-        """Rewrite the tables of wrapped keys, and vacuum the others. False where somebody is in the way.
+        """Rewrite the tables of keys and names, and the sealed ones unless they are large; those are vacuumed.
+
+        False where somebody is in the way.
 
         What PostgreSQL's write-ahead log, its archive, replicas and backups still hold of an erased person is a key
         that is wrapped, and text sealed with it: see docs/protection.md for how long they keep it.
@@ -88,8 +90,10 @@ class PostgreSQL:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.detach()  # closed at the end: its impatience is its own, and it may be lost half-way
                 connection.execute(text("SET lock_timeout = '2s'"))
-                for statement in _SCRUB:
-                    connection.execute(text(statement))
+                for table in (*_REWRITTEN, *_SEALED):
+                    size = connection.execute(text(f"SELECT pg_total_relation_size('{table}')")).scalar_one()
+                    full = table in _REWRITTEN or size <= _REWRITE_UP_TO
+                    connection.execute(text(f"VACUUM {'(FULL) ' if full else ''}{table}"))
                 if _may_checkpoint(connection):
                     connection.execute(text("CHECKPOINT"))
         except DBAPIError:
@@ -136,12 +140,13 @@ def _may_checkpoint(connection: Connection) -> bool:
     return bool(connection.execute(text(f"SELECT {granted} FROM pg_roles WHERE rolname = current_user")).scalar())
 
 
-_SCRUB = (
-    "VACUUM (FULL) person_keys",
-    "VACUUM (FULL) collections",
-    "VACUUM (FULL) gallery",
-    "VACUUM persons, templates, crops, consents, writes",
-)
+_REWRITTEN = ("person_keys", "collections", "gallery", "persons", "consents", "writes")
+"""Tables with keys and names. A VACUUM alone leaves deleted bytes in the free room of a page until it is used again."""
+_SEALED = ("templates", "crops")
+"""What the destroyed keys sealed, and much more of it."""
+_REWRITE_UP_TO = 256 << 20
+"""Bytes of a sealed table, its indexes included, that are rewritten with every erasure; about 100,000 templates."""
+
 
 _ADVICE = {
     "28": "refuses the user or the password; check them and the server's pg_hba.conf",

@@ -15,6 +15,16 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 NAME = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
 APPEND_ONLY = ("audit", "changes", "erasures")
+PERSONAL = {
+    "persons": ("external_id", "name", "metadata"),
+    "person_keys": ("sealed",),
+    "consents": ("purpose", "basis", "text_digest"),
+    "templates": ("sealed", "source_digest", "box", "quality", "provenance"),
+    "crops": ("sealed", "source_digest"),
+    "writes": ("client_key", "request", "result"),
+    "collections": ("sealed_snapshot_key",),
+}
+"""Columns that hold what an erasure must destroy."""
 
 
 def upgrade() -> None:
@@ -203,6 +213,9 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":  # what is encrypted cannot be compressed: do not try
         for table in ("templates", "crops"):
             op.execute(f"ALTER TABLE {table} ALTER COLUMN sealed SET STORAGE EXTERNAL")
+        for table, columns in PERSONAL.items():  # the planner's statistics are samples of values, and would keep them
+            for column in columns:
+                op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
 
 
 def downgrade() -> None:
