@@ -30,3 +30,13 @@ def procedural(tmp_path_factory: pytest.TempPathFactory) -> Path:
     synthesise(root, identities=40, images=6, seed=3, workers=1)
     split_dataset(root, {"train": 0.5, "val": 0.15, "calibration": 0.15, "test": 0.2}, seed=1)
     return root
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the keys and the state of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    monkeypatch.delenv("VULTUS_GALLERY_KEY", raising=False)
+    monkeypatch.setenv("VULTUS_ACTOR", "test")

@@ -12,9 +12,9 @@ from vultus.evaluation import Calibration, calibrate
 from vultus.faces import LANDMARKS, Face, to_image
 from vultus.zoo import Contract
 
-from .databases import new_place, own_folders, place, postgresql
+from .databases import new_place, place, postgresql
 
-__all__ = ["new_place", "own_folders", "place", "postgresql"]  # fixtures for everything below this folder
+__all__ = ["new_place", "place", "postgresql"]  # fixtures for everything below this folder
 
 DIM = 32
 

@@ -199,13 +199,3 @@ def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
 def place(new_place: Callable[[], str | Path]) -> str | Path:
     """One such place."""
     return new_place()
-
-
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the keys and the state of whoever runs it."""
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
-    monkeypatch.delenv("VULTUS_GALLERY_KEY", raising=False)
-    monkeypatch.setenv("VULTUS_ACTOR", "test")

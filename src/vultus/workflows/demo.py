@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from vultus.data import FaceDataset, build_dataset, split_dataset
 from vultus.errors import CalibrationError, VultusError
 from vultus.gallery import Gallery
+from vultus.gallery.protection import KeyEncryptionKey
 from vultus.recognizer import Recognizer, load_recognizer
 from vultus.workflows.baselines import baselines
 from vultus.workflows.embedder import open_embedder
@@ -76,8 +78,8 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         ours = marker.is_file() and marker.read_text() == wanted and not (out / "report.html").exists()
         if not ours:
             raise VultusError(f"{out} exists and is not empty; remove it or choose another --out")
-        for left in out.glob("people.db*"):
-            left.unlink()
+        for left in out.glob("people.*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:
         out.mkdir(parents=True, exist_ok=True)
         marker.write_text(wanted)
@@ -148,7 +150,10 @@ def _search(
     embeddings = open_embedder(model).dataset(data)
     contract = recognizer.contract.id
     probes: list[tuple[int, str, bool]] = []
-    with Gallery.open(database, model=str(model)) as gallery:
+    key = database.with_suffix(".key")  # beside it, as nowhere else: the demo leaves nothing outside its folder
+    with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(KeyEncryptionKey.generate().encoded)
+    with Gallery.open(database, model=str(model), key=f"file:{key}") as gallery:
         for label, name in enumerate(data.identities):
             rows = np.flatnonzero(data.labels == label)
             enrolled = label % 2 == 0 and len(rows) > 1

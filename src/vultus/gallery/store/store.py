@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from vultus.gallery.store import clock, migrate
 from vultus.gallery.store.database import Database, database_at
 from vultus.gallery.store.schema import changes, gallery
 from vultus.gallery.store.write import Write
+
+log = logging.getLogger(__name__)
 
 Key = str | KeyEncryptionKey | None
 
@@ -250,7 +253,11 @@ def _key_for_new(key: Key, gallery_uuid: str) -> tuple[KeyEncryptionKey, Path | 
         return key, None
     if key is not None or os.environ.get("VULTUS_GALLERY_KEY"):
         return load_key(key, gallery_uuid), None
-    return make_default_key(gallery_uuid)
+    made = make_default_key(gallery_uuid)
+    log.warning(
+        "a key was made for the new gallery: %s; keep a copy elsewhere, whoever loses it loses the gallery", made[1]
+    )
+    return made
 
 
 def _drop(made: Path | None) -> None:
