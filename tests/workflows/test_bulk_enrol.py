@@ -52,7 +52,7 @@ class Pixels:
         return found if select == "all" else found[:1]
 
     def embed(self, faces) -> np.ndarray:
-        crops = [face.crop if isinstance(face, Face) else face for face in faces]
+        crops = [np.asarray(face.crop if isinstance(face, Face) else face) for face in faces]
         small = [cv2.resize(crop[:, :, 0], (16, 16), interpolation=cv2.INTER_AREA) for crop in crops]
         rows = (np.stack(small).reshape(len(small), -1).astype(np.float32) - 127.5) @ self.projection
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(at: At) -> None:
-    """Where the gallery lies, what it holds and of which model, its key, its public key, and who follows it."""
+    """What the gallery is and holds. Place, sizes, model, key, public key of receipts, and who follows it."""
     from sqlalchemy import select
 
     from vultus.gallery.engines import positions

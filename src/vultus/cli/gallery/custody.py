@@ -83,7 +83,7 @@ def retain(
     until: Annotated[str | None, typer.Option(help="Keep them until then, as 2030-12-31.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Keep them as the collection's settings say.")] = False,
 ) -> None:
-    """How long a person is kept, whatever the collection's retention_days is."""
+    """How long one person is kept. It goes before the collection's retention_days."""
     from vultus.errors import VultusError
 
     if (until is None) is not default:
@@ -100,7 +100,7 @@ def sweep(
     yes: Yes = False,
     receipts: Receipts = None,
 ) -> None:
-    """Who is kept no longer: consent withdrawn or ended, or kept long enough. With --erase they are erased.
+    """Who is due to be erased: consent withdrawn or ended, or kept long enough. With --erase they are erased.
 
     Exit code 1 where somebody could not be erased, or the deleted bytes are not yet out of the database's files.
     """
@@ -141,7 +141,7 @@ def export(
     person: Person,
     out: Annotated[Path, typer.Option(help="A .zip file or a folder that does not exist yet.")],
 ) -> None:
-    """Write everything held about a person, for them: details, consents, log entries, embeddings, kept crops."""
+    """Write all that is held about a person. For them: details, consents, log entries, embeddings, kept crops."""
     with at.open() as people:
         place = people.custody.export(person, out)
     at.answer({"person": person, "out": str(place)}, f"{person}: {place}; it is personal data, delete it when done")
@@ -154,12 +154,13 @@ def erase(
     yes: Yes = False,
     receipts: Receipts = None,
 ) -> None:
-    """Erase people for good: key, templates, crops, details, index entries, and their bytes in the files.
+    """Erase people for good. Gone are key, templates, crops, details, index entries, and their bytes in the files.
 
     Prints a signed receipt each. Exit code 1 where the bytes are not yet out of the database's files.
     """
     with at.open() as gallery:
-        found = [gallery.custody.person(person) for person in dict.fromkeys(people)]
+        named = [gallery.custody.person(person) for person in people]
+        found = list({one.person.uuid: one for one in named}.values())  # an id may be spelt in two ways
         if not yes:
             templates = sum(len(one.templates) for one in found)
             _ask(

@@ -41,7 +41,7 @@ def audit(
     after: Annotated[int, typer.Option(help="Only entries after this number.", min=0)] = 0,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = MOST,
 ) -> None:
-    """The audit log: listed, verified, or its anchor, which proves later that nothing was taken off its end.
+    """List or verify the audit log. Its anchor, kept elsewhere, proves later that nothing was taken off its end.
 
     The log is of the whole database. People are pseudonyms in it, which nobody can trace once they are erased.
     """

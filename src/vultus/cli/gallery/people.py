@@ -43,7 +43,7 @@ def create(
         list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting; see `vultus gallery settings`.")
     ] = None,
 ) -> None:
-    """Make a gallery, or a further collection in one, with settings of its own."""
+    """Make a gallery, or a collection in one. `--set` gives it settings of its own."""
     from vultus.cli.gallery.about import setting_values
     from vultus.errors import VultusError
 
@@ -77,7 +77,7 @@ def enroll(
         str | None, typer.Option("--client-key", help="Repeated under the same key, it is done once.")
     ] = None,
 ) -> None:
-    """Keep a template of each photograph of a person. All of them or, where one is unfit, none."""
+    """Enrol photographs of one person. All of them or, where one is unfit, none."""
     given = consent(basis, text, purpose, expires)
     metadata = pairs(meta, "--meta")
     with at.open(model, create=True) as people:
@@ -112,7 +112,7 @@ def import_(
         Path | None, typer.Option(help="CSV file to write: what was skipped and why, and who looks like whom.")
     ] = None,
 ) -> None:
-    """Enrol everyone of a folder or a CSV file; unfit photographs are skipped and told.
+    """Enrol everyone of a folder or a CSV file. Unfit photographs are skipped and told.
 
     A CSV file has the columns person and image (a path from the file's folder), and may have name and select (largest
     or center); any other column is metadata. Interrupted, or run again, it goes on: nothing is enrolled twice.
@@ -164,7 +164,7 @@ def list_(
 
 
 def show(at: At, person: Person) -> None:
-    """What is stored about one person: details, consents, templates."""
+    """What is stored about one person. Details, consents, templates."""
     with at.open() as people:
         found = people.custody.person(person)
     who = found.person

@@ -38,7 +38,7 @@ def identify(
     engine: Engine = None,
     draw: Annotated[Path | None, typer.Option(help="Write the annotated photograph here (one image only).")] = None,
 ) -> None:
-    """Say of every face who it is, or that nobody enrolled is like it."""
+    """Say of every face who it is. Or that nobody enrolled is like it, at the error rate you choose."""
     from vultus.errors import VultusError
     from vultus.gallery import explain
     from vultus.workflows.identify import identify_photographs
@@ -86,7 +86,7 @@ def verify(
     select: Annotated[str | None, typer.Option(help="If the photograph shows several: largest or center.")] = None,
     engine: Engine = None,
 ) -> None:
-    """Is this photograph of that person? Exit code 0 for a match, 1 for none."""
+    """Say whether a photograph is of a person. Exit code 0 for a match, 1 for none."""
     with at.open(engine=engine) as people:
         result = people.verify(person, image, fmr=fmr, select=select)
     at.answer(result.to_dict(), f"{result}\nthreshold: {result.threshold}")
@@ -101,7 +101,7 @@ def investigate(
     where: Where = None,
     engine: Engine = None,
 ) -> None:
-    """For a trained examiner: whom each face looks most like, ranked, without a threshold and without a decision."""
+    """A ranked list for a trained examiner. Whom each face looks most like, without a threshold and a decision."""
     with at.open(engine=engine) as people:
         found = people.investigate(image, candidates, where=pairs(where, "--where"), reason=reason)
 

@@ -30,7 +30,7 @@ def backup(
     out: Annotated[Path, typer.Argument(help="File to write, sealed with the gallery's key.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Copy the whole database, all collections, into one sealed file, while others go on. The key is not in it."""
+    """Copy the whole database to a sealed file. All collections, while others go on working. The key is not in it."""
     from vultus.gallery.custody.backup import backup as back_up
 
     with at.store() as store, bar("copying rows") as progress:
@@ -53,7 +53,7 @@ def restore(
         bool, typer.Option("--no-replay", help="Bring people back who were erased since, or who nobody knows of.")
     ] = False,
 ) -> None:
-    """Make a gallery anew from a backup, at --gallery, where none must be. Whoever was erased since stays erased."""
+    """Make a gallery anew from a backup. It goes to --gallery, where none may be. Who was erased since stays erased."""
     from vultus.gallery.custody.restore import restore as put_back
 
     with bar("copying rows") as progress:
@@ -77,7 +77,7 @@ def reembed(
     ] = False,
     abandon: Annotated[bool, typer.Option("--abandon", help="Give a move that was begun up.")] = False,
 ) -> None:
-    """Move a collection to another model: new templates beside the old ones, then all at once.
+    """Move a collection to another model. New templates are made beside the old ones, and then all change at once.
 
     Interrupted, it goes on where it was. Exit code 1 while people are without a template of the new model: the old
     model stays in use until they have one.
@@ -120,7 +120,7 @@ def reembed(
 
 
 def renew(at: At) -> None:
-    """Turn all templates of the collection by a new secret rotation: rows that leaked before fit no longer."""
+    """Draw a new secret rotation. Rows that leaked before cannot be compared with those of now, row by row."""
     from vultus.gallery.custody.renew import renew as turn
 
     with at.store() as store, bar("turning templates") as progress:
@@ -154,7 +154,7 @@ def rotate_key(
 
 
 def snapshot(at: At) -> None:
-    """Write the index's snapshot, encrypted, for a quick start; large galleries do so when they are closed."""
+    """Write the index's snapshot, encrypted. It makes a start quick; large galleries do so when they are closed."""
     with at.open() as people:
         path = people.custody.snapshot()
     size = path.stat().st_size
@@ -169,7 +169,7 @@ def follow(
         bool, typer.Option("--compact", help="Then make it write its files without erased rows.")
     ] = False,
 ) -> None:
-    """Feed the collection's rotated rows, without names, to a vector engine and keep it in step, until Ctrl-C."""
+    """Keep a vector engine in step, until Ctrl-C. It is told the collection's rotated rows, and no names."""
     from vultus.gallery.engines import EngineFollower
     from vultus.gallery.store import collections
 
