@@ -47,10 +47,10 @@ def test_an_erased_person_is_forgotten_in_answers_too(store, collection):
         assert connection.execute(writes.select()).all() == []
 
 
-@pytest.mark.parametrize("key", ["", "a\nb", "a\0b", "x" * 201, "x" * 10_000, None, 7])
-def test_odd_keys_are_refused(store, collection, key):
+def test_odd_keys_are_refused(store, collection):
     person, _ = enrol(store, collection, "ada")
-    with pytest.raises(VultusError, match="client key"), store.reading() as connection:
-        remembered(connection, collection, key, "a")
-    with pytest.raises(VultusError, match="client key"), store.writing() as write:
-        remember(write, collection, person, key, "a", RESULT)
+    for key in ("", "a\nb", "a\0b", "x" * 201, "x" * 10_000, None, 7):
+        with pytest.raises(VultusError, match="client key"), store.reading() as connection:
+            remembered(connection, collection, key, "a")
+        with pytest.raises(VultusError, match="client key"), store.writing() as write:
+            remember(write, collection, person, key, "a", RESULT)

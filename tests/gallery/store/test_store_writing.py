@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from vultus.errors import VultusError
@@ -154,19 +154,18 @@ def test_a_clock_that_jumps_back_cannot_reorder_the_log(store, collection):
     assert log.verify_log(store) == []
 
 
-@pytest.mark.parametrize("table", [audit, changes, erasures], ids=lambda table: table.name)
-def test_what_was_logged_can_be_added_to_only(store, collection, table):
+def test_what_was_logged_can_be_added_to_only(store, collection):
     enrol(store, collection, "someone")
     with store.writing() as write:
         values = {"person_uuid": "u", "at": write.now, "receipt": "{}"}
         write.connection.execute(insert(erasures).values(values))
-    statements = [update(table).values(at="2000-01-01T00:00:00+00:00"), delete(table)]
-    for statement in statements:
-        with pytest.raises(VultusError, match=f"{table.name} is append-only"), store.writing() as write:
-            write.connection.execute(statement)
-    if store.database.dialect == "postgresql":
-        with pytest.raises(VultusError, match="append-only"), store.writing() as write:
-            write.connection.exec_driver_sql(f"TRUNCATE {table.name}")
+    for table in (audit, changes, erasures):
+        statements = [update(table).values(at="2000-01-01T00:00:00+00:00"), delete(table)]
+        if store.database.dialect == "postgresql":
+            statements.append(text(f"TRUNCATE {table.name}"))
+        for statement in statements:
+            with pytest.raises(VultusError, match=f"{table.name} is append-only"), store.writing() as write:
+                write.connection.execute(statement)
 
 
 def test_the_tables_refuse_what_makes_no_sense(store, collection):

@@ -72,8 +72,9 @@ def mend_log(store: Store, reason: str) -> list[Finding]:
 
 
 def _details(text: Any) -> Any:
-    """What was sealed; the text itself where it is no JSON any more, which fits no mac."""
+    """What was sealed; the text itself, which fits no mac, where it is not spelt as `Write.audit` spells it."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        return found if json.dumps(found, sort_keys=True) == text else text
     except (ValueError, TypeError, RecursionError):
         return text
