@@ -212,12 +212,12 @@ PEERS: dict[str, tuple[str, str, Callable[[np.ndarray], Engine]]] = {
 """What it is called, the module that it needs, how it is made of rows."""
 
 
-def timed(call: Callable[[int], object], seconds: float, most: int = 200) -> float:
-    """Median seconds of call(0), call(1), … for about so long, after one that does not count; at least three."""
+def timed(call: Callable[[int], object], seconds: float, most: int = 200, least: int = 3) -> float:
+    """Median seconds of call(0), call(1), … for about so long, after one that does not count."""
     call(0)
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < most):
+    while len(times) < least or (time.perf_counter() < end and len(times) < most):
         start = time.perf_counter()
         call(len(times))
         times.append(time.perf_counter() - start)
@@ -246,8 +246,12 @@ def main(engine: str, folder: str) -> None:
         memory = anonymous_mib() - before
         batches = len(probes) // BATCH
         one = timed(lambda n: index.search(probes[n % len(probes)][None]), seconds)
-        batch = timed(lambda n: index.search(probes[n % batches * BATCH :][:BATCH]), seconds) / BATCH
-        few = probes if one < 0.05 else probes[:16]
+        if engine == "pgvector" and one > 0.05:
+            batch = one  # it is asked one by one
+        else:
+            few = 1 if one > 0.5 else 3
+            batch = timed(lambda n: index.search(probes[n % batches * BATCH :][:BATCH]), seconds, least=few) / BATCH
+        few = probes if one < 0.05 else probes[:16] if one < 0.5 else probes[:6]
         found = np.concatenate([index.search(few[at : at + BATCH])[:, :1] for at in range(0, len(few), BATCH)])
     finally:
         getattr(index, "close", lambda: None)()
