@@ -48,6 +48,8 @@ FITS = {"milvus-lite": 100_000, "torch": 1_000_000}
 """Most templates of a peer: Milvus Lite takes 3,600 rows a second and 20 GB for a million."""
 SECONDS = 2.0
 """Of each timing."""
+PATIENCE = 400
+"""Seconds that an engine has."""
 os.environ.setdefault("COLUMNS", "120")
 
 
@@ -242,7 +244,10 @@ def snapshot_times(index: Table, folder: Path) -> dict[str, float]:
 
 def measured(command: list[str]) -> dict[str, Any]:
     environment = os.environ | {"GALLERY_SECONDS": str(SECONDS)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"took more than {PATIENCE} s"}
     if done.returncode or not done.stdout.strip():
         lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
         return {"failed": lines[-1][:200]}
