@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vultus.errors import VultusError
 from vultus.gallery import custody
@@ -44,6 +45,25 @@ class Custodian:
             found = persons.require(store, connection, collection, person)
             agreed = custody.consents_of(connection, found)
             return PersonDetail(found, tuple(agreed), tuple(templates.of_person(connection, collection, found)))
+
+    def enrolled(self, person: str) -> bool:
+        """Whether there is such a person; of one who is suspended too."""
+        bound = self._binding.collection()
+        if bound is None:
+            return False
+        with self._binding.store.reading() as connection:
+            return persons.find(connection, bound, person) is not None
+
+    def update(self, person: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Person:
+        """Change what somebody is called, or their metadata as a whole; None leaves it."""
+        store = self._binding.store
+        with store.writing() as write:
+            collection = collections.get(store, write.connection, self._collection)
+            found = persons.require(store, write.connection, collection, person)
+            persons.describe(write, found, name, metadata)
+            told = {"name": name is not None, "metadata": metadata is not None}
+            write.audit("described", collection.uuid, persons.key_of(store, write.connection, found).pseudonym, told)
+            return persons.require(store, write.connection, collection, person)
 
     def remove_template(self, person: str, template_id: int) -> None:
         """Delete one template, and the crop that only it was made from."""

@@ -111,10 +111,11 @@ class Gallery:
         """Consent, retention, export, erasure, audit, keys, backups."""
         return Custodian(self._binding)
 
-    def create(self) -> Info:
-        """Make database and collection now, not with the first enrolment."""
+    def create(self) -> bool:
+        """Make database and collection now, not with the first enrolment; False where they are there already."""
+        there = self._binding.live is not None
         self._binding.make()
-        return self.info
+        return not there
 
     def configure(self, **changes: Any) -> Settings:
         """Change settings of the collection by name; the new ones. VultusError for one there is not."""
@@ -152,9 +153,8 @@ class Gallery:
             VultusError: a photograph is unreadable, does not show one face, is too bad, or does not look like the
                 person's others; the name is impossible; consent is missing.
         """
-        person = clean_name(person)
         if not images:
-            raise VultusError(f"nothing to enrol for {person!r}; give at least one photograph")
+            raise VultusError(f"nothing to enrol for {clean_name(person)!r}; give at least one photograph")
         settings = self.info.settings
         shots, skipped = photographs.shoot(self.recognizer, images, select, settings.gate_of_enrolment, skip_bad)
         if not shots:
@@ -242,8 +242,8 @@ class Gallery:
 
     def threshold(self, fpir: float = FPIR) -> Threshold:
         """The threshold that `identify` would use now."""
-        current = self._binding.current()
-        beyond, number = self.info.settings.extrapolate, len(current.view) if current else 0
+        beyond, current = self.info.settings.extrapolate, self._binding.current()
+        number = len(current.view) if current else 0
         return search_threshold(self._binding.calibration, fpir, number, extrapolate=beyond)
 
     def verify(self, person: str, image: Image, fmr: float = FMR, *, select: str | None = None) -> Verified:

@@ -122,17 +122,10 @@ def bulk_enrol(
 
 def is_enrolled(gallery: Gallery, person: str) -> bool:
     """Whether the collection has somebody of this id; an impossible id is nobody's."""
-    from vultus.gallery.store import persons
-
-    binding = gallery._binding
-    collection = binding.collection()
-    if collection is None:
+    try:
+        return gallery.custody.enrolled(person)
+    except VultusError:
         return False
-    with binding.store.reading() as connection:
-        try:
-            return persons.find(connection, collection, person) is not None
-        except VultusError:
-            return False
 
 
 class Notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vultus.cli.gallery import about, custody, log, people, search, upkeep
+from vultus.cli.gallery import about, amend, custody, log, people, search, upkeep
 
 app = typer.Typer(
     help="Enrolled people and decisions by error rates.\n\nEvery command needs --gallery PLACE, or $VULTUS_GALLERY. "
@@ -13,5 +13,5 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-for group in (people, search, about, custody, log, upkeep):
+for group in (people, amend, search, about, custody, log, upkeep):
     group.register(app)

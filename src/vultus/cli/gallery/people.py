@@ -1,4 +1,4 @@
-"""Who is enrolled: create, enroll, import, list, show, remove-template."""
+"""Who is enrolled: create, enroll, import, list, show."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ def register(app: typer.Typer) -> None:
     command(app, "import")(import_)
     command(app, "list")(list_)
     command(app)(show)
-    command(app)(remove_template)
 
 
 def create(
@@ -48,11 +47,11 @@ def create(
     from vultus.errors import VultusError
 
     with at.open(model, create=True, settings=setting_values(set_)) as people:
-        if people._binding.live is not None:
+        if not people.create():
             raise VultusError(
                 f"the collection {at.collection!r} exists already; change it with `vultus gallery settings`"
             )
-        info = people.create()
+        info = people.info
         where = people.describe()
     document = {"gallery": people.label, **info_dict(info)}
     at.answer(document, f"made {where}")
@@ -191,21 +190,6 @@ def show(at: At, person: Person) -> None:
         tell_consents(found.consents)
 
     at.answer(document, lines)
-
-
-def remove_template(
-    at: At,
-    person: Person,
-    template: Annotated[int, typer.Argument(help="The template's number, as `show` tells it.")],
-) -> None:
-    """Delete one template of a person, for good."""
-    with at.open() as people:
-        people.custody.remove_template(person, template)
-        left = len(people.custody.person(person).templates)
-    at.answer(
-        {"person": person, "removed": template, "templates": left},
-        f"{person}: template {template} removed, {count(left, 'template')} left",
-    )
 
 
 def consent(basis: str | None, text: Path | None, purpose: str | None, expires: str | None) -> ConsentGiven | None:
