@@ -167,6 +167,7 @@ def test_an_unknown_person_is_named_with_the_nearest(guarded):
 
 def test_validity_ends_with_the_second_of_its_end(guarded):
     made = record_consent(guarded.store, "staff", "anna", basis=BASIS, expires_at=TOMORROW)
+    assert made.expires_at is not None
     before = (TOMORROW - timedelta(seconds=1)).isoformat(timespec="seconds")
     with guarded.store.reading() as connection:
         anna = guarded.find("anna")

@@ -138,10 +138,7 @@ def _due(
     passed = persons.c.retain_until <= at
     days = timedelta(days=settings.retention_days or 0)
     if settings.retention_days is not None:
-        try:
-            oldest = as_text(parse_time(at, "now") - days)
-        except OverflowError:  # longer than the calendar
-            oldest = ""
+        oldest = as_text(parse_time(at, "now") - days)
         passed = or_(passed, and_(persons.c.retain_until.is_(None), persons.c.last_seen <= oldest))
     found: dict[int, Due] = {}
     for row in connection.execute(select(persons).where(*asked, passed)):
