@@ -11,6 +11,7 @@ from vultus.gallery import photographs, reembed
 from vultus.gallery.adopt import adopt
 from vultus.gallery.binding import Binding
 from vultus.gallery.photographs import Image, Skipped
+from vultus.gallery.rates import require_calibration
 from vultus.gallery.reembed import Progress, Reembedding
 from vultus.gallery.reference import Embedder, reference_of
 
@@ -40,8 +41,11 @@ def move(
     `leave_behind` also where people are missing, who must then be enrolled again. Until then the present model goes on,
     and the same call goes on from where it was, also after an interruption. With `compatible`, evidence that templates
     of the present model can be searched by the other one, they stay as they are: see `adopt`.
+
+    Raises CalibrationError for a model without a calibration, with which the gallery could decide nothing.
     """
     recognizer = binding.load(model)
+    require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)  # or nothing would be decided
     store, name = binding.store, binding.place.collection
     if compatible is not None:
         count = adopt(store, name, recognizer, reference_of(model), compatible)
