@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from vultus.gallery.store import schema as tables
 from . import writer
 from .writer import State
 
+ENVIRONMENT = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "VULTUS_GALLERY_KEY", "VULTUS_ACTOR")
 PATIENCE = 60.0
 """Seconds for a process to start or to end; it takes a fraction of one."""
 
@@ -90,10 +93,10 @@ class Process:
 
 
 class Nursery:
-    """Forks writers; see `writer`."""
+    """Forks writers; see `writer`. It lasts as long as the tests, since it takes seconds to start."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.folder = Path()
         self._count = itertools.count()
         self._process = subprocess.Popen(
             [sys.executable, writer.__file__],
@@ -106,7 +109,9 @@ class Nursery:
 
     def start(self, place: str | Path, state: State, first: int, prefix: str = "a", **more: Any) -> Process:
         log = self.folder / f"writer-{next(self._count)}.log"
-        asked = {"place": str(place), "state": state, "first": first, "prefix": prefix, "log": str(log), **more}
+        settings = {name: os.environ.get(name) for name in ENVIRONMENT}
+        asked: dict[str, Any] = {"environment": settings}
+        asked |= {"place": str(place), "state": state, "first": first, "prefix": prefix, "log": str(log), **more}
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
@@ -119,13 +124,19 @@ class Nursery:
         self._process.stdout.close()
 
 
+@cache
+def _nursery() -> Nursery:
+    made = Nursery()
+    atexit.register(made.close)
+    return made
+
+
 @contextmanager
 def nursery_in(folder: Path) -> Iterator[Nursery]:
-    made = Nursery(folder)
-    try:
-        yield made
-    finally:
-        made.close()
+    """Its writers log into `folder`."""
+    made = _nursery()
+    made.folder = folder
+    yield made
 
 
 def observed(store: Store) -> State:

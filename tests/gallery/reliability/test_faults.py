@@ -8,7 +8,6 @@ import os
 import sqlite3
 import subprocess
 import tempfile
-import threading
 import warnings
 from pathlib import Path
 
@@ -18,55 +17,9 @@ from vultus.errors import VultusError
 from vultus.gallery import Gallery
 from vultus.gallery.store import clock, sqlite
 
+from .conftest import ENROL, enrolment, fill, goes_on, refused
 from .observing import check_index, nursery_in, observed, rows_in
 from .writer import do, nothing, opened
-
-ENROL = {"kind": "enrol", "name": "n", "rows": 3, "consent": True}
-
-
-@pytest.fixture
-def gallery(place):
-    with opened(str(place)) as gallery:
-        fill(gallery)
-        yield gallery
-
-
-@pytest.fixture
-def in_file(tmp_path):
-    with opened(str(tmp_path / "people.db")) as gallery:
-        fill(gallery)
-        yield gallery
-
-
-def fill(gallery: Gallery) -> None:
-    for number, person in enumerate(("alice", "bob", "carol"), 1):
-        do(gallery, {"number": number, "person": person, **ENROL})
-
-
-def refused(gallery: Gallery, match: str, *attempts) -> None:
-    """Each is one line, and nothing is changed by it."""
-    before = observed(gallery._binding.store), gallery.custody.anchor()
-    for attempt in attempts:
-        with pytest.raises(VultusError, match=match) as error:
-            attempt()
-        assert len(str(error.value).splitlines()) == 1
-    assert (observed(gallery._binding.store), gallery.custody.anchor()) == before
-    assert gallery.custody.verify_log() == []
-
-
-def enrolment(gallery: Gallery, number: int, person: str = "dave", rows: int = 3):
-    return lambda: do(gallery, {"number": number, "person": person, **ENROL, "rows": rows})
-
-
-def goes_on(gallery: Gallery) -> None:
-    """Once the fault is gone, everything works and fits together."""
-    do(gallery, {"number": 900, "person": "zoe", **ENROL})
-    do(gallery, {"number": 901, "kind": "erase", "person": "carol"})
-    with opened(gallery._binding.place.address) as fresh:
-        state = observed(fresh._binding.store)
-        assert "zoe" in state["people"] and "carol" not in state["people"]
-        check_index(gallery, fresh, state)
-        assert fresh.custody.verify_log() == []
 
 
 @contextlib.contextmanager
@@ -256,34 +209,6 @@ def jumping(gallery: Gallery) -> None:
     assert gallery.custody.due() == []
 
 
-def test_two_processes_enrol_the_same_person(place, tmp_path):
-    with nursery_in(tmp_path) as nursery, opened(str(place)) as gallery:
-        work = [[{"number": 100 * w + n, "person": f"p{n}", **ENROL} for n in range(1, 7)] for w in (1, 2, 3)]
-        several = [nursery.start(place, nothing(), 100 * at, operations=ops) for at, ops in enumerate(work)]
-        for process in several:
-            process.gone()
-            told = process.told()
-            assert told.failed is None and len(told.done) == 6, "the database was made at once by one, too"
-        state = observed(gallery._binding.store)
-        assert list(state["people"]) == [f"p{n}" for n in range(1, 7)]
-        for n, person in enumerate(state["people"].values(), 1):
-            assert person["templates"] == {str(100 * w + n): 3 for w in (1, 2, 3)}
-        with opened(str(place)) as fresh:
-            check_index(gallery, fresh, state)
-        assert gallery.custody.verify_log() == []
-
-
-def test_the_same_request_of_two_processes_is_done_once(place, tmp_path):
-    with nursery_in(tmp_path) as nursery, opened(str(place)) as gallery:
-        gallery.create()
-        same = [{"number": number, "person": f"p{number}", **ENROL, "consent": False} for number in range(1, 7)]
-        for process in [nursery.start(place, nothing(), 0, operations=same) for _ in range(3)]:
-            process.gone()
-            assert process.told().failed is None and len(process.told().done) == 6
-        state = observed(gallery._binding.store)
-        assert [person["templates"] for person in state["people"].values()] == [{str(n): 3} for n in range(1, 7)]
-
-
 def test_a_database_that_may_only_be_read(tmp_path, monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("needs another user to be without rights")
@@ -331,40 +256,6 @@ def test_a_write_ahead_log_that_was_deleted_is_noticed_by_the_anchor(tmp_path):
         assert old.custody.verify_log() == [], "an earlier whole state"
         assert observed(old._binding.store)
         assert old.custody.verify_log([later]) != []
-
-
-def test_erasing_while_another_searches(place, recognizer, picture):
-    with Gallery.open(str(place), recognizer, settings={"gates": False}) as gallery:
-        names = [f"p{number}" for number in range(8)]
-        for number, name in enumerate(names):
-            gallery.enroll(name, picture(number), picture(number, 1))
-        probes, contract = recognizer.embed([picture(number, 5) for number in range(8)]), recognizer.contract.id
-        gone: list[str] = []
-        errors: list[BaseException] = []
-        done = threading.Event()
-
-        def search() -> None:
-            try:
-                with Gallery.open(str(place), recognizer) as other:
-                    while not done.is_set():
-                        before = set(gone)
-                        for decision in other.identify_embeddings(probes, contract, fpir=0.01):
-                            assert before.isdisjoint({candidate.person for candidate in decision.candidates})
-            except BaseException as error:
-                errors.append(error)
-
-        searchers = [threading.Thread(target=search) for _ in range(2)]
-        for thread in searchers:
-            thread.start()
-        for name in names[:6]:
-            gallery.erase(name)
-            gone.append(name)
-        done.set()
-        for thread in searchers:
-            thread.join()
-        assert errors == []
-        assert [d.person for d in gallery.identify_embeddings(probes, contract, fpir=0.01)] == [None] * 6 + names[6:]
-        assert gallery.custody.verify_log() == []
 
 
 def test_keys_that_are_missing_open_to_others_or_of_another_gallery(gallery, monkeypatch, new_place):

@@ -58,7 +58,7 @@ def test_fifty_killed_writers(place, tmp_path):
 
 
 def test_a_killed_writer_does_not_stop_another(place, tmp_path):
-    two_writers(place, tmp_path, 2)
+    two_writers(place, tmp_path, 1)
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def two_writers(place: str | Path, folder: Path, rounds: int) -> None:
 
 
 def test_killed_while_it_makes_the_gallery(new_place, tmp_path):
-    killed_while_making(new_place, tmp_path, 3)
+    killed_while_making(new_place, tmp_path, 2)
 
 
 @pytest.mark.slow

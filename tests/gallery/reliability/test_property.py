@@ -294,8 +294,8 @@ def drive(new_place, recognizer, tmp_path, examples: int, steps: int) -> None:
     )
 
 
-def test_random_operations(new_place, recognizer, tmp_path):
-    drive(new_place, recognizer, tmp_path, 3, 20)
+def test_random_operations(new_place, recognizer, tmp_path, request):
+    drive(new_place, recognizer, tmp_path, *((1, 10) if "postgresql" in request.node.name else (3, 20)))
 
 
 @pytest.mark.slow

@@ -190,6 +190,10 @@ def write(asked: dict[str, Any]) -> None:
         def say(**line: Any) -> None:
             log.write(json.dumps(line).encode() + b"\n")
 
+        for name, value in asked["environment"].items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         if "user" in asked:
             os.setuid(asked["user"])
         state, number = asked["state"], asked["first"]
