@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Enrolled:
     """Photographs that this person had already."""
     skipped: tuple[Skipped, ...] = ()
     duplicates: tuple[Lookalike, ...] = ()
-    """Whom the person may be enrolled as already; a warning, to be looked into."""
+    """Whom the person may be enrolled as already; a warning, to be looked into. Not repeated to a repeated request."""
     warnings: tuple[str, ...] = ()
     """Checks that could not be made."""
     position: int = 0
@@ -138,7 +138,8 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         }
         write.audit("enrolled", collection.uuid, key.pseudonym, details)
         if request.client_key is not None:
-            remember(write, collection, person, request.client_key, asked, done.to_dict())
+            kept_answer = replace(done, duplicates=())  # it must not outlive whom it would name
+            remember(write, collection, person, request.client_key, asked, kept_answer.to_dict())
     return done
 
 
@@ -226,6 +227,6 @@ def _spelt(request: Request, rows: np.ndarray) -> bytes:
 def _answer(result: Mapping[str, Any]) -> Enrolled:
     plain = dict(result)
     plain["skipped"] = tuple(Skipped(**{**one, "codes": tuple(one["codes"])}) for one in plain["skipped"])
-    plain["duplicates"] = tuple(Lookalike(**one) for one in plain["duplicates"])
+    plain["duplicates"] = ()
     plain["warnings"] = tuple(plain["warnings"])
     return Enrolled(**plain)

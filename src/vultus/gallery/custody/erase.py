@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Text, cast, delete, func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import NoResultFound
 
 from vultus.errors import VultusError
@@ -17,7 +16,7 @@ from vultus.gallery.custody import ledger
 from vultus.gallery.protection import ProtectionError, Receipt
 from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import crops, erasures, gallery, templates, writes
+from vultus.gallery.store.schema import crops, erasures, gallery, templates
 
 MAX_REASON = 500
 
@@ -75,7 +74,6 @@ def erase_in(store: Store, write: Write, collection: Collection, person: Person,
         audit_seq=write.audit("erased", collection.uuid, pseudonym, {"templates": rows, "crops": kept}),
     )
     persons.remove(write, collection, person)
-    _forget_mentions(write, collection, person)
     collections.destroy_snapshot_key(write, collection.id)
     values = {"person_uuid": person.uuid, "at": write.now, "receipt": receipt.to_json()}
     write.connection.execute(insert(erasures).values(values))
@@ -146,14 +144,6 @@ def verify_receipt(receipt: Receipt | str | bytes | Path, public_key: str | None
     made = receipt if isinstance(receipt, Receipt) else Receipt.from_json(receipt)
     made.verify(public_key)
     return made
-
-
-def _forget_mentions(write: Write, collection: Collection, person: Person) -> None:
-    """Delete answers to others' requests that named the person as a look-alike."""
-    answer = cast(writes.c.result, Text)
-    spelt = {f'"person": {json.dumps(person.external_id, ensure_ascii=ascii)}' for ascii in (True, False)}
-    mentions = or_(*(answer.contains(text, autoescape=True) for text in sorted(spelt)))
-    write.connection.execute(delete(writes).where(writes.c.collection_id == collection.id, mentions))
 
 
 def _checked_reason(reason: str, person: Person) -> str:
