@@ -199,3 +199,85 @@ def test_a_search_sees_what_another_process_just_enrolled(people, recognizer, pi
     )
     subprocess.run([sys.executable, "-c", script, str(place), tmp_path / "row.npy"], check=True)
     assert people.identify(picture(40), fpir=0.01)[0].decision.person == "dora"
+
+
+def test_a_request_repeated_under_its_key_is_answered_and_not_done_again(people, picture):
+    first = people.enroll("alice's twin", picture(0, 2), client_key="k1")
+    assert [alike.person for alike in first.duplicates] == ["alice"], "the same face under another name is warned of"
+    head = people._binding.store.head()
+    again = people.enroll("alice's twin", picture(0, 2), client_key="k1")
+    assert (again.templates, again.position) == (first.templates, first.position)
+    assert again.duplicates == (), "what is remembered must not outlive whom it would name"
+    assert people._binding.store.head() == head
+    with pytest.raises(VultusError, match="k1"):
+        people.enroll("bob", picture(1, 3), client_key="k1")
+
+
+def test_a_photograph_of_somebody_else_is_not_enrolled(people, picture):
+    with pytest.raises(VultusError, match="not like this person's 2 other photographs"):
+        people.enroll("alice", picture(1, 4))
+    done = people.enroll("alice", picture(1, 4), picture(0, 4), skip_bad=True)
+    assert (done.templates, [one.codes for one in done.skipped]) == (1, [("not_like_the_others",)])
+
+
+def test_searches_can_be_limited_and_the_threshold_follows(people, picture):
+    people.custody.update("alice", metadata={"site": "north"})
+    people.custody.update("bob", metadata={"site": "south"})
+    decision = people.identify(picture(0, 7), fpir=0.01, where={"site": "north"})[0].decision
+    assert (decision.person, decision.searched, decision.threshold.templates) == ("alice", 2, 2)
+    assert people.identify(picture(0, 7), fpir=0.01, where={"site": "south"})[0].decision.kind is Kind.UNKNOWN
+
+
+def test_a_search_can_demand_what_it_must_have_seen(people, picture):
+    done = people.enroll("dora", picture(40))
+    decision = people.identify(picture(40, 1), fpir=0.01, at_least=done.position)[0].decision
+    assert decision.person == "dora" and decision.position >= done.position
+
+
+def test_decisions_are_in_the_log_before_they_are_given(people, picture):
+    people.identify(np.concatenate([picture(1, 7), picture(500)], axis=1), fpir=0.01)
+    people.verify("bob", picture(1, 5), fmr=0.01)
+    people.investigate(picture(500), reason="case 7")
+    told = [
+        (entry.kind, entry.details.get("decision"), entry.subject is not None) for entry in people.custody.log()[-4:]
+    ]
+    assert told == [
+        ("identified", "match", True),
+        ("identified", "unknown", False),
+        ("verified", None, True),
+        ("investigated", None, False),
+    ]
+    assert people.custody.log()[-1].details["reason"] == "case 7"
+    mine = people.custody.log(person="bob")
+    assert [entry.kind for entry in mine] == ["enrolled", "identified", "verified"]
+    assert people.custody.verify_log() == []
+
+
+def test_whose_consent_ran_out_is_named_no_more(place, recognizer, picture):
+    from vultus.gallery.custody import ConsentGiven
+
+    settings = {**PATTERNS, "purpose": "door", "require_consent": True}
+    with Gallery.open(place, model=recognizer, settings=settings) as gallery:
+        with pytest.raises(VultusError, match="consent"):
+            gallery.enroll("alice", picture(0))
+        gallery.enroll("alice", picture(0), consent=ConsentGiven(basis="GDPR art. 9(2)(a)"))
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+        gallery.custody.withdraw_consent("alice")
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.kind is Kind.UNKNOWN
+        with pytest.raises(VultusError, match="consent"):
+            gallery.verify("alice", picture(0, 7), fmr=0.01)
+        gallery.custody.record_consent("alice", basis="GDPR art. 9(2)(a)")
+        assert gallery.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+
+
+def test_a_snapshot_gives_the_same_answers(people, place, recognizer, picture):
+    path = people.custody.snapshot()
+    assert path.stat().st_mode & 0o777 == 0o600
+    people.enroll("dora", picture(40))
+    with Gallery.open(place, model=recognizer) as other:
+        live = other._binding.live
+        assert other.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+        assert live._saved is not None, "the snapshot was read"
+        assert other.identify(picture(40, 7), fpir=0.01)[0].decision.person == "dora"
+    people.erase("bob")
+    assert not path.exists(), "an erasure takes the snapshot along"

@@ -87,18 +87,6 @@ def test_the_snapshot_loses_its_key_and_its_file(people):
     assert people.collection.snapshot_key is None and not snapshot.exists()
 
 
-@pytest.mark.parametrize("name", ["anna", 'Änna "the" 100%_\\'])
-def test_answers_to_others_forget_that_they_looked_like_the_person(people, name):
-    people.add(name)
-    people.add("bert")
-    people.add("anna2")
-    remember(people, "bert", "k1", {"person": "bert", "duplicates": [{"person": name, "name": "Anna"}]})
-    remember(people, "bert", "k2", {"person": "bert", "duplicates": [{"person": "anna2", "name": "Anna"}]})
-    erase(people.store, "staff", name)
-    with people.store.reading() as connection:
-        assert list(connection.execute(select(schema.writes.c.client_key)).scalars()) == ["k2"]
-
-
 def test_a_damaged_key_keeps_nobody_from_being_erased(people):
     people.add("anna")
     people.add("bert")
