@@ -238,18 +238,21 @@ def test_decisions_are_in_the_log_before_they_are_given(people, picture):
     people.identify(np.concatenate([picture(1, 7), picture(500)], axis=1), fpir=0.01)
     people.verify("bob", picture(1, 5), fmr=0.01)
     people.investigate(picture(500), reason="case 7")
-    told = [
-        (entry.kind, entry.details.get("decision"), entry.subject is not None) for entry in people.custody.log()[-4:]
-    ]
-    assert told == [
+    last = people.custody.log(after=people.custody.log(kind="enrolled")[-1].seq)
+    assert [(entry.kind, entry.details.get("decision"), entry.subject is not None) for entry in last] == [
         ("identified", "match", True),
         ("identified", "unknown", False),
         ("verified", None, True),
         ("investigated", None, False),
+        *[("listed", None, True)] * 3,
     ]
-    assert people.custody.log()[-1].details["reason"] == "case 7"
+    assert people.custody.log(kind="investigated")[0].details["reason"] == "case 7"
     mine = people.custody.log(person="bob")
-    assert [entry.kind for entry in mine] == ["enrolled", "identified", "verified"]
+    assert [entry.kind for entry in mine] == ["enrolled", "identified", "verified", "listed"]
+    people.enroll("bob's twin", picture(1, 2))
+    assert people.identify(picture(1, 9), fpir=0.01)[0].decision.kind is Kind.AMBIGUOUS
+    named = people.custody.log(kind="identified")[-2:]
+    assert len({entry.subject for entry in named} - {None}) == 2, "whom the answer named is in the log"
     assert people.custody.verify_log() == []
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
-from vultus.gallery.custody import catch_up
+from vultus.gallery.custody import catch_up, has_lapsed, suspend_lapsed
 from vultus.gallery.live import Current, Live
 from vultus.gallery.rates import require_calibration
 from vultus.gallery.reference import Embedder, load_stored, reference_of
 from vultus.gallery.settings import Settings
-from vultus.gallery.store import DEFAULT, Collection, Key, Store, collections
+from vultus.gallery.store import DEFAULT, Collection, Key, Store, clock, collections
 from vultus.gallery.store.database import database_at
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Place:
     """Where a collection lies, how its database is unlocked, and who acts."""
 
-    address: str
+    address: str = field(repr=False)  # it may hold a password
     """Path of a SQLite file, or postgresql://…"""
     collection: str = DEFAULT
-    key: Key = None
+    key: Key = field(default=None, repr=False)
     actor: str | None = None
     engine: str | None = None
     """Address of a vector engine that is searched in place of the index in the process."""
@@ -142,7 +142,16 @@ class Binding:
     def current(self, at_least: int | None = None) -> Current | EngineCurrent | None:
         """The collection and its index as they are now; None before the first enrolment."""
         live = self.live
-        return None if live is None else live.current(at_least)
+        if live is None or self._store is None:
+            return None
+        found = live.current(at_least)
+        if found.collection.settings.require_consent:  # a consent runs out by itself: nothing was written then
+            with self._store.reading() as connection:
+                lapsed = has_lapsed(connection, found.collection, clock.now())
+            if lapsed:
+                suspend_lapsed(self._store, self.place.collection)
+                found = live.current(at_least)
+        return found
 
     def existing(self) -> Current | EngineCurrent:
         found = self.current()

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
 from vultus.errors import VultusError
 from vultus.gallery import custody
 from vultus.gallery.audit import Entry, Finding
 from vultus.gallery.binding import Binding
 from vultus.gallery.custody.consent import Time
+from vultus.gallery.custody.erase import drop_snapshots
 from vultus.gallery.live import Live
 from vultus.gallery.protection import KeyEncryptionKey
 from vultus.gallery.store import Collection, Person, TemplateInfo, collections, log, persons, templates
+from vultus.gallery.store.schema import gallery
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,18 @@ class Custodian:
             return persons.require(store, write.connection, collection, person)
 
     def remove_template(self, person: str, template_id: int) -> None:
-        """Delete one template, and the crop that only it was made from."""
+        """Delete one template, and the crop that only it was made from; their bytes leave the files as by `erase`."""
         store = self._binding.store
         with store.writing() as write:
             collection = collections.get(store, write.connection, self._collection)
             found = persons.require(store, write.connection, collection, person)
             templates.remove(write, collection, found, template_id)
             key = persons.key_of(store, write.connection, found)
+            collections.destroy_snapshot_key(write, collection.id)
+            write.connection.execute(update(gallery).values(scrub_pending=True))
             write.audit("template_removed", collection.uuid, key.pseudonym, {"template": template_id})
+        drop_snapshots(store)
+        store.scrub()
 
     def record_consent(
         self,

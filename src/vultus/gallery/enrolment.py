@@ -12,13 +12,23 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
-from vultus.gallery.custody import ConsentGiven, check_consent, record_in
+from vultus.gallery.custody import ConsentGiven, check_consent, record_in, valid_consent
 from vultus.gallery.guards import Duplicate, far_templates, find_duplicates
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
 from vultus.gallery.photographs import Skipped
 from vultus.gallery.protection.canonical import canonical
-from vultus.gallery.store import Collection, Person, Sample, Write, check_embeddings, collections, persons, templates
+from vultus.gallery.store import (
+    Collection,
+    Person,
+    Sample,
+    Write,
+    check_embeddings,
+    clock,
+    collections,
+    persons,
+    templates,
+)
 from vultus.gallery.store.idempotency import remember, remembered
 
 if TYPE_CHECKING:
@@ -138,7 +148,12 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         }
         write.audit("enrolled", collection.uuid, key.pseudonym, details)
         if request.client_key is not None:
-            kept_answer = replace(done, duplicates=())  # it must not outlive whom it would name
+            # What is remembered names nobody: paths of photographs often do, and look-alikes are other people.
+            nameless = [
+                replace(one, image=f"photograph {number}", reason=one.reason.replace(one.image, "it"))
+                for number, one in enumerate(done.skipped, 1)
+            ]
+            kept_answer = replace(done, duplicates=(), skipped=tuple(nameless))
             remember(write, collection, person, request.client_key, asked, kept_answer.to_dict())
     return done
 
@@ -156,6 +171,9 @@ def lookalikes(
         own = persons.find(connection, collection, person_id)
         alike = find_duplicates(hits, own.id if own else None, calibration, rate, len(view))
         known = persons.by_id(connection, [duplicate.person_id for duplicate in alike])
+        if collection.settings.require_consent:
+            agreed = (collection.settings.purpose, clock.now())
+            known = {i: one for i, one in known.items() if valid_consent(connection, one, *agreed)}
     return tuple(_lookalike(known[d.person_id], d) for d in alike if d.person_id in known)
 
 
@@ -221,7 +239,9 @@ def _spelt(request: Request, rows: np.ndarray) -> bytes:
         hashlib.sha256(row.astype("<f4").tobytes() if sample.source is None else sample.source).hexdigest()
         for sample, row in zip(request.samples, rows, strict=True)
     ]
-    return canonical([request.person, request.name, dict(request.metadata or {}), made_of])
+    given = request.consent
+    agreed = None if given is None else [given.basis, given.purpose, str(given.given_at), str(given.expires_at)]
+    return canonical([request.person, request.name, dict(request.metadata or {}), made_of, agreed, request.skip_bad])
 
 
 def _answer(result: Mapping[str, Any]) -> Enrolled:

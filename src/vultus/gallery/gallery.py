@@ -155,13 +155,13 @@ class Gallery:
         """
         if not images:
             raise VultusError(f"nothing to enrol for {clean_name(person)!r}; give at least one photograph")
-        settings = self.info.settings
-        shots, skipped = photographs.shoot(self.recognizer, images, select, settings.gate_of_enrolment, skip_bad)
+        settings, recognizer = self.info.settings, self.recognizer
+        shots, skipped = photographs.shoot(recognizer, images, select, settings.gate_of_enrolment, skip_bad)
         if not shots:
             raise VultusError(f"no photograph of {person!r} could be enrolled; the first: {skipped[0].reason}")
-        rows = self.recognizer.embed([shot.face for shot in shots])
+        rows = recognizer.embed([shot.face for shot in shots])
         samples = [photographs.sample_of(shot, row, settings.keep_crops) for shot, row in zip(shots, rows, strict=True)]
-        labels, contract = [shot.image for shot in shots], self.recognizer.contract.id
+        labels, contract = [shot.image for shot in shots], recognizer.contract.id
         return self._enrol(
             Request(person, samples, labels, contract, name, metadata, consent, client_key, skip_bad, tuple(skipped))
         )
@@ -212,16 +212,15 @@ class Gallery:
             CalibrationError: no calibration, or none that supports so low a rate at this size.
         """
         calibration, gate = self._binding.calibration, self.info.settings.gate_of_probes
-        faces = self.recognizer.faces(image)
-        measured = [
-            photographs.quality_of(face, [other for other in faces if other is not face]) if gate else None
-            for face in faces
-        ]
+        recognizer = self.recognizer
+        faces = recognizer.faces(image)
+        measured = photographs.qualities(faces) if gate else [None] * len(faces)
         reasons = [photographs.faults(quality, gate) for quality in measured]
         good = [face for face, bad in zip(faces, reasons, strict=True) if not bad]
-        rows = iter(self.recognizer.embed(good) if good else ())
+        rows = iter(recognizer.embed(good) if good else ())
         probes = [Probe(None, bad) if bad else Probe(next(rows)) for bad in reasons]
-        found = searching.identify(self._binding, self._binding.current(at_least), probes, calibration, fpir, k, where)
+        current, contract = self._binding.current(at_least), recognizer.contract.id
+        found = searching.identify(self._binding, current, probes, contract, calibration, fpir, k, where)
         return [Identified(*item) for item in zip(faces, found, measured, strict=True)]
 
     def identify_embeddings(
@@ -238,7 +237,8 @@ class Gallery:
         self._binding.require_contract(contract_id, self.info)
         probes = [Probe(row) for row in check_embeddings(embeddings, self.info.dim)]
         current = self._binding.current(at_least)
-        return searching.identify(self._binding, current, probes, self._binding.calibration, fpir, k, where)
+        calibration = self._binding.calibration
+        return searching.identify(self._binding, current, probes, contract_id, calibration, fpir, k, where)
 
     def threshold(self, fpir: float = FPIR) -> Threshold:
         """The threshold that `identify` would use now."""
@@ -257,11 +257,11 @@ class Gallery:
             VultusError: unknown person, not one face, or one of too bad a quality.
             CalibrationError: no calibration, or none that supports so low a rate.
         """
-        current, calibration = self._binding.existing(), self._binding.calibration
+        current, recognizer, calibration = self._binding.existing(), self.recognizer, self._binding.calibration
         gate = current.collection.settings.gate_of_probes
-        (shot,), _ = photographs.shoot(self.recognizer, [image], select, gate, skip_bad=False)
-        row = check_embeddings(self.recognizer.embed([shot.face]), current.collection.dim)[0]
-        return searching.verify(self._binding, current, person, row, calibration, fmr)
+        (shot,), _ = photographs.shoot(recognizer, [image], select, gate, skip_bad=False)
+        row = check_embeddings(recognizer.embed([shot.face]), current.collection.dim)[0]
+        return searching.verify(self._binding, current, person, row, recognizer.contract.id, calibration, fmr)
 
     def investigate(
         self, image: Image, k: int = 20, *, where: Mapping[str, Any] | None = None, reason: str = ""
@@ -273,8 +273,8 @@ class Gallery:
         current, recognizer = self._binding.existing(), self.recognizer
         faces = recognizer.faces(image)
         rows = check_embeddings(recognizer.embed(faces) if faces else [], current.collection.dim)
-        calibration = recognizer.calibration
-        found = searching.investigate(self._binding, current, rows, calibration, k, where, reason)
+        contract, calibration = recognizer.contract.id, recognizer.calibration
+        found = searching.investigate(self._binding, current, rows, contract, calibration, k, where, reason)
         return [Investigated(face, item) for face, item in zip(faces, found, strict=True)]
 
     def reembed(

@@ -11,6 +11,7 @@ from typing import Any
 from vultus.errors import VultusError
 
 MAX_LENGTH = 200
+MAX_REMARK = 500
 MAX_METADATA_BYTES = 16_384
 """Of a person's metadata as JSON: a page of text, no archive."""
 _MAX_DEPTH = 8
@@ -37,6 +38,17 @@ def clean_name(name: str) -> str:
             f"the name {cleaned[:30]!r}... has {len(cleaned):,} characters; at most {MAX_LENGTH} are allowed"
         )
     return cleaned
+
+
+def clean_line(text: str, what: str) -> str:
+    """A remark for the audit log: one line of at most 500 characters, white space made single."""
+    line = " ".join(unicodedata.normalize("NFC", str(text)).split())
+    if len(line) > MAX_REMARK:
+        raise VultusError(f"{what} has {len(line):,} characters; at most {MAX_REMARK} are kept")
+    for character in line:
+        if unicodedata.category(character) in _REFUSED or character in _BIDI:
+            raise VultusError(f"{what} holds the control character {character!r}; remove it")
+    return line
 
 
 def unknown_name(name: str, known: Iterable[str], where: str) -> VultusError:

@@ -102,6 +102,11 @@ def quality_of(face: Face, others: Sequence[Face] = ()) -> Quality | None:
     return None if face.crop is None else measure_quality(face, others)
 
 
+def qualities(faces: Sequence[Face]) -> list[Quality | None]:
+    """Of every face of one photograph."""
+    return [quality_of(face, [other for other in faces if other is not face]) for face in faces]
+
+
 def faults(quality: Quality | None, gate: Gate | None) -> tuple[Reason, ...]:
     """Why a gate refuses a photograph; nothing where there is no gate or nothing was measured."""
     return () if quality is None or gate is None else gate.reasons(quality)

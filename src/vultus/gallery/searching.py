@@ -28,7 +28,8 @@ from vultus.gallery.decision import (
 from vultus.gallery.index import Hit
 from vultus.gallery.investigation import Investigation, investigation
 from vultus.gallery.live import Current
-from vultus.gallery.store import Person, Write, clock, persons
+from vultus.gallery.names import clean_line
+from vultus.gallery.store import Person, Store, Write, clock, persons
 
 if TYPE_CHECKING:
     from vultus.gallery.engines import EngineCurrent
@@ -64,17 +65,23 @@ def identify(
     binding: Binding,
     current: Current | EngineCurrent | None,
     probes: Sequence[Probe],
+    contract_id: str,
     calibration: Calibration,
     fpir: float,
     k: int,
     where: Mapping[str, Any] | None,
 ) -> list[Decision]:
-    """A decision a probe; each is in the audit log when this returns, if the collection keeps one of searches."""
+    """A decision a probe; each is in the audit log when this returns, if the collection keeps one of searches.
+
+    Raises ContractError where the probes, by `contract_id`, are not of the model that the collection has by now.
+    """
     if k < 1:
         raise VultusError(f"k is the number of candidates to list and at least 1, not {k}")
     if current is None:
         threshold = search_threshold(calibration, fpir, 0)
         return [_decided([], probe, threshold, calibration, 0, 0) for probe in probes]
+    binding.require_contract(contract_id, current.collection)
+    binding.require_contract(calibration.contract_id, current.collection)
     among = _among(binding, current, where)
     searched = current.view.count(among)
     beyond = current.collection.settings.extrapolate
@@ -94,16 +101,14 @@ def identify(
     if current.collection.settings.audit_searches:
         with store.writing() as write:
             decisions, people = answer(write.connection)
-            _log(binding, write, current, decisions, people, fpir)
+            _log(store, write, current, decisions, people, fpir)
         return decisions
     with store.reading() as connection:
-        decisions, people = answer(connection)
-    if any(decision.kind is Kind.MATCH for decision in decisions):
+        decisions, _ = answer(connection)
+    if any(decision.matches for decision in decisions):
         with store.writing() as write:
-            there = persons.by_id(write.connection, [person.id for person in people.values()])
-            people = {name: person for name, person in people.items() if person.id in there}
-            matches = [d for d in decisions if d.kind is Kind.MATCH and d.person in people]
-            _log(binding, write, current, matches, people, fpir)
+            decisions, people = answer(write.connection)  # again: somebody may have been erased in between
+            _log(store, write, current, [decision for decision in decisions if decision.matches], people, fpir)
     return decisions
 
 
@@ -112,24 +117,30 @@ def verify(
     current: Current | EngineCurrent,
     person_id: str,
     row: np.ndarray,
+    contract_id: str,
     calibration: Calibration,
     fmr: float,
 ) -> Verified:
-    """Whether `row` is the enrolled person; against the best of all their templates."""
-    with binding.store.writing() as write:
-        person = persons.require(binding.store, write.connection, current.collection, person_id)
+    """Whether `row` is the enrolled person; against the best of all their templates. ContractError as `identify`."""
+    binding.require_contract(contract_id, current.collection)
+    binding.require_contract(calibration.contract_id, current.collection)
+    store = binding.store
+    with store.reading() as connection:
+        person = persons.require(store, connection, current.collection, person_id)
+    among = np.array([person.id], np.int64)
+    templates = current.view.count(among)
+    hits = current.view.search(current.collection.rotation.apply(row[None]), 1, among=among)[0]
+    with store.writing() as write:
+        person = persons.require(store, write.connection, current.collection, person_id)
         check_consent(write.connection, current.collection, person, write.now)
-        among = np.array([person.id], np.int64)
-        templates = current.view.count(among)
-        if not templates:
+        if not hits or hits[0].person_id != person.id:
             why = "suspended, because consent was withdrawn" if person.status == "suspended" else "without a template"
             raise VultusError(f"{person.external_id!r} is {why}; nobody can be verified as them")
-        hit = current.view.search(current.collection.rotation.apply(row[None]), 1, among=among)[0][0]
-        best = Candidate(person.external_id, hit.score, hit.template_id, person.name)
+        best = Candidate(person.external_id, hits[0].score, hits[0].template_id, person.name)
         result = decide_claim(best, fmr, templates, calibration, position=current.view.position)
-        details = {"match": result.match, "fmr": fmr, "threshold": result.threshold.score, "score": round(hit.score, 4)}
-        key = persons.key_of(binding.store, write.connection, person)
-        write.audit("verified", current.collection.uuid, key.pseudonym, details)
+        at = {"fmr": fmr, "threshold": result.threshold.score, "score": round(best.score, 4)}
+        key = persons.key_of(store, write.connection, person)
+        write.audit("verified", current.collection.uuid, key.pseudonym, {"match": result.match, **at})
         if result.match:
             persons.seen(write, [person.id])
     return result
@@ -139,19 +150,28 @@ def investigate(
     binding: Binding,
     current: Current | EngineCurrent,
     rows: np.ndarray,
+    contract_id: str,
     calibration: Calibration | None,
     k: int,
     where: Mapping[str, Any] | None,
     reason: str,
 ) -> list[Investigation]:
-    """The `k` most alike a row, without a threshold; that it was done, and why, is always in the audit log."""
+    """The `k` most alike a row, without a threshold. That it was done, why, and who was listed is always in the log."""
+    if k < 1:
+        raise VultusError(f"k is the number of candidates to list and at least 1, not {k}")
+    binding.require_contract(contract_id, current.collection)
     among = _among(binding, current, where)
     hits = _search(current, [Probe(row) for row in rows], k, among)
     searched, position = current.view.count(among), current.view.position
-    with binding.store.writing() as write:
+    reason, store = clean_line(reason, "the reason"), binding.store
+    with store.writing() as write:
         people = _known(write.connection, current, hits)
         details = {"probes": len(rows), "searched": searched, "listed": k, "reason": reason, "position": position}
-        write.audit("investigated", current.collection.uuid, None, details)
+        number = write.audit("investigated", current.collection.uuid, None, details)
+        for person_id, score in sorted(_best(hits, people).items()):
+            subject = persons.key_of(store, write.connection, people[person_id]).pseudonym
+            told = {"investigation": number, "score": round(score, 4)}
+            write.audit("listed", current.collection.uuid, subject, told)
     return [
         investigation(_candidates(found, people), calibration, searched=searched, position=position) for found in hits
     ]
@@ -196,6 +216,14 @@ def _candidates(found: Sequence[Hit], people: Mapping[int, Person]) -> list[Cand
     ]
 
 
+def _best(hits: Sequence[Sequence[Hit]], people: Mapping[int, Person]) -> dict[int, float]:
+    """The best score of each person who is listed."""
+    best: dict[int, float] = {}
+    for hit in (hit for found in hits for hit in found if hit.person_id in people):
+        best[hit.person_id] = max(hit.score, best.get(hit.person_id, -1.0))
+    return best
+
+
 def _decided(
     candidates: Sequence[Candidate],
     probe: Probe,
@@ -210,19 +238,15 @@ def _decided(
 
 
 def _log(
-    binding: Binding,
+    store: Store,
     write: Write,
     current: Current | EngineCurrent,
     decisions: Sequence[Decision],
     people: Mapping[str, Person],
     fpir: float,
 ) -> None:
+    """An entry a decision; where it names several people, one about each of them."""
     for decision in decisions:
-        subject = None
-        if decision.person is not None:
-            person = people[decision.person]
-            subject = persons.key_of(binding.store, write.connection, person).pseudonym
-            persons.seen(write, [person.id])
         details = {
             "decision": decision.kind.value,
             "fpir": fpir,
@@ -231,4 +255,11 @@ def _log(
             "searched": decision.searched,
             "position": decision.position,
         }
-        write.audit("identified", current.collection.uuid, subject, details)
+        for candidate in decision.matches:
+            person = people[candidate.person]
+            subject = persons.key_of(store, write.connection, person).pseudonym
+            write.audit("identified", current.collection.uuid, subject, {**details, "score": round(candidate.score, 4)})
+            if decision.kind is Kind.MATCH:
+                persons.seen(write, [person.id])
+        if not decision.matches:
+            write.audit("identified", current.collection.uuid, None, details)

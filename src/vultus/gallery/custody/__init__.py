@@ -16,7 +16,7 @@ from vultus.gallery.custody.export import export_person
 from vultus.gallery.custody.rekey import Rotated, rotate_key
 from vultus.gallery.custody.renew import Renewed, renew
 from vultus.gallery.custody.restore import Restored, restore
-from vultus.gallery.custody.retention import Due, Swept, due, retain_until, suspend_lapsed, sweep
+from vultus.gallery.custody.retention import Due, Swept, due, has_lapsed, retain_until, suspend_lapsed, sweep
 
 __all__ = [
     "BackupInfo",
@@ -36,6 +36,7 @@ __all__ = [
     "due",
     "erase",
     "export_person",
+    "has_lapsed",
     "record_consent",
     "record_in",
     "renew",

@@ -106,6 +106,16 @@ def suspend_lapsed(store: Store, collection: str) -> list[str]:
     return lapsed
 
 
+def has_lapsed(connection: Connection, collection: Collection, at: str) -> bool:
+    """Whether somebody who is searched no longer has a valid consent, where one is required: see `suspend_lapsed`."""
+    if not collection.settings.require_consent:
+        return False
+    query = _lapsed(collection.settings.purpose, at).where(
+        persons.c.collection_id == collection.id, persons.c.status == "active"
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def retain_until(store: Store, collection: str, external_id: str, when: Time | None) -> str | None:
     """Keep somebody until `when`, whatever the collection's `retention_days`; None: as the collection says again.
 
