@@ -153,6 +153,11 @@ class Binding:
                 found = live.current(at_least)
         return found
 
+    def follow(self) -> None:
+        """Bring the index in this process up to now; an engine has a follower of its own."""
+        if isinstance(self._live, Live):
+            self._live.current()
+
     def existing(self) -> Current | EngineCurrent:
         found = self.current()
         if found is None:

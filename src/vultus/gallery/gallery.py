@@ -317,7 +317,7 @@ class Gallery:
         """
         done = self.custody.erase(*people, reason=reason)
         with suppress(VultusError):  # they are erased, even if the database is lost right now
-            self._binding.current()  # out of this process's index as well
+            self._binding.follow()  # out of this process's index as well
         for warning in done.warnings:
             warnings.warn(warning, stacklevel=2)
         return list(done.receipts)
