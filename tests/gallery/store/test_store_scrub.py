@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import select, update
 
 from vultus.gallery.store import Store, persons
@@ -45,6 +46,25 @@ def test_an_erasure_during_a_scrub_waits_for_its_own(place, store, collection, m
     other = Store.open(place)
     monkeypatch.setattr(store.database, "scrub", slow)
     assert store.scrub() and pending(store)
+    other.close()
+    monkeypatch.undo()
+    assert store.scrub() and not pending(store)
+
+
+@pytest.mark.parametrize(("kind", "left"), [("key_rotated", True), ("something_new", True), ("identified", False)])
+def test_what_asks_for_a_scrub_without_a_change_waits_for_its_own(place, store, collection, monkeypatch, kind, left):
+    scrub = store.database.scrub
+
+    def slow() -> bool:
+        done = scrub()
+        with other.writing() as write:
+            write.audit(kind, collection.uuid, None)
+            write.connection.execute(update(gallery).values(scrub_pending=True))
+        return done
+
+    other = Store.open(place)
+    monkeypatch.setattr(store.database, "scrub", slow)
+    assert store.scrub() and pending(store) is left
     other.close()
     monkeypatch.undo()
     assert store.scrub() and not pending(store)

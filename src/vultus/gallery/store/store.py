@@ -25,12 +25,15 @@ from vultus.gallery.protection import (
 )
 from vultus.gallery.store import clock, migrate
 from vultus.gallery.store.database import Database, database_at
-from vultus.gallery.store.schema import changes, gallery
+from vultus.gallery.store.schema import audit, changes, gallery
 from vultus.gallery.store.write import Write
 
 log = logging.getLogger(__name__)
 
 Key = str | KeyEncryptionKey | None
+
+_LEAVE_NOTHING = ("enrolled", "identified", "verified", "investigated", "listed")
+"""Entries of the audit log that ask for no scrub and come all the time; any other may be of what deletes something."""
 
 
 @dataclass(frozen=True)
@@ -196,15 +199,20 @@ class Store:
 
     def scrub(self) -> bool:
         """Take erased bytes out of the database's files; False where somebody is in the way, to be tried again."""
-        before = self.head()
+        with self.reading() as connection:
+            before = connection.execute(select(gallery.c.head, gallery.c.audit_seq)).one()
         with self.database.friendly():
             done = self.database.scrub()
         if done:
             with self.writing() as write:
-                since = select(changes.c.seq).where(
-                    changes.c.seq > before, changes.c.kind.in_(("erase", "remove", "rebuild"))
+                since = (
+                    select(changes.c.seq).where(
+                        changes.c.seq > before.head, changes.c.kind.in_(("erase", "remove", "rebuild"))
+                    ),
+                    select(audit.c.seq).where(audit.c.seq > before.audit_seq, audit.c.kind.not_in(_LEAVE_NOTHING)),
                 )
-                if write.connection.execute(since.limit(1)).first() is None:  # else that one's scrub is still to come
+                # Where there is one, its scrub is still to come: it may have deleted what this one had passed already.
+                if all(write.connection.execute(query.limit(1)).first() is None for query in since):
                     write.connection.execute(update(gallery).values(scrub_pending=False))
         return done
 
