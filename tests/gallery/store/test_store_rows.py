@@ -114,6 +114,22 @@ def test_people_are_listed_in_the_order_of_their_ids_page_by_page(store, collect
         assert collections.counts(connection, collection) == (8, sum(at % 3 for at in range(8)))
 
 
+def test_a_list_of_less_than_nobody_is_refused(store, collection):
+    enrol(store, collection, "ada")
+    with store.reading() as connection:
+        assert persons.listed(connection, collection, limit=0) == []
+        with pytest.raises(VultusError, match="a limit of 0 or more"):
+            persons.listed(connection, collection, limit=-1)
+
+
+def test_a_printed_collection_shows_no_key(store, collection):
+    with store.writing() as write:
+        collections.new_snapshot_key(store, write, collection)
+    with store.reading() as connection:
+        told = repr(collections.get(store, connection, collection.name))
+    assert collection.uuid in told and "_key" not in told and "b'" not in told and 'b"' not in told
+
+
 def test_templates_come_back_as_the_same_rows_rotated(store, collection):
     rows = unit(0, 700)  # more than are asked for in one statement
     with store.writing() as write:

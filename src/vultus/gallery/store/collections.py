@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -45,15 +45,15 @@ class Collection:
     dim: int
     created: str
     settings: Settings
-    rotation_key: bytes
-    snapshot_key: bytes | None
+    rotation_key: bytes = field(repr=False)
+    snapshot_key: bytes | None = field(repr=False)
     """Of the index's snapshot file; None where an erasure has just destroyed it, or none was written yet."""
     next_model: str | None
     next_contract_id: str | None
     next_dim: int | None
-    next_rotation_key: bytes | None
+    next_rotation_key: bytes | None = field(repr=False)
 
-    stamp: tuple = ()
+    stamp: tuple = field(default=(), repr=False)
     """The row that this was made of: while it is the same, so is the collection."""
 
     @property

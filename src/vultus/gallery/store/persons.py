@@ -158,7 +158,12 @@ def listed(
     after: str = "",
     limit: int | None = None,
 ) -> list[PersonInfo]:
-    """People by external id, those after `after`, at most `limit`; `where` as in `matching`."""
+    """People by external id, those after `after`, at most `limit`; `where` as in `matching`.
+
+    VultusError for a limit below 0, which is "all" to SQLite and an error to PostgreSQL.
+    """
+    if limit is not None and limit < 0:
+        raise VultusError(f"a list of {limit} people cannot be made; give a limit of 0 or more, or none")
     used = and_(templates.c.person_id == persons.c.id, templates.c.contract_id == collection.contract_id)
     query = (
         select(persons, func.count(templates.c.id).label("used"))
