@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import vultus.gallery as gallery_room
 from vultus.cli.app import app
 from vultus.errors import VultusError
 from vultus.gallery import Gallery
@@ -116,6 +118,14 @@ def test_consent_is_added_withdrawn_and_swept(place):
     assert len(answer("list")) == 2 and answer("sweep")["due"] == []
 
 
+def test_withdrawing_where_no_consent_is_required_says_that_they_are_still_searched(place):
+    told = run("consent", "withdraw", "bob")
+    assert "does not require consent: bob is still searched" in told.stderr and told.stderr.count("\n") == 1
+    assert "still" not in run("consent", "withdraw", "alice", "--json").stdout
+    run("settings", "require_consent=true")
+    assert run("consent", "withdraw", "carol").stderr == ""
+
+
 def test_retention_is_set_and_unset(place):
     assert answer("retain", "bob", "--until", "2999-01-01")["retain_until"].startswith("2999-01-01")
     assert answer("retain", "bob", "--default")["retain_until"] is None
@@ -154,7 +164,7 @@ def test_the_log_is_listed_verified_and_a_change_is_found(place):
 
 def test_a_backup_is_restored_without_who_was_erased_since(place):
     assert answer("backup", "copy.vbk")["persons"] == 3
-    with pytest.raises(VultusError, match="already"):
+    with pytest.raises(VultusError, match=r"already.*--overwrite"):
         run("backup", "copy.vbk")
     run("erase", "alice")
     with pytest.raises(VultusError, match="already"):
@@ -162,6 +172,8 @@ def test_a_backup_is_restored_without_who_was_erased_since(place):
     done = answer("restore", "copy.vbk", "--gallery", "new.db", "--ledger", "people.db")
     assert (done["persons"], done["replayed"]) == (2, 1)
     assert [one["external_id"] for one in answer("list", "--gallery", "new.db")] == ["bob", "carol"]
+    again = run("restore", "copy.vbk", "--gallery", "third.db", "--no-replay").stderr
+    assert "consents withdrawn and templates removed since the backup" in again and again.count("\n") == 1
 
 
 def test_keys_and_rotation_are_renewed(place):
@@ -204,6 +216,9 @@ def test_info_and_collections(place):
         (("restore", "people.db", "--gallery", "new.db"), "people.db"),
         (("follow", "nonsense"), "nonsense"),
         (("audit", "--verify", "--anchor-out"), "one of"),
+        (("audit", "--kind", "erase"), "erased"),
+        (("identify", "a.png", "--draw", "out.xyz"), ".png"),
+        (("reembed", "sface", "--compatible", "x.json", "--leave-behind"), "--compatible"),
         (("audit", "--verify", "--anchor", "x"), "anchor"),
     ],
 )
@@ -212,6 +227,13 @@ def test_a_mistake_is_one_line_that_names_the_thing(place, words, told):
         run(*words)
     assert told in str(caught.value) and "\n" not in str(caught.value)
     assert not Path("new.db").exists() and not Path("none.db").exists()
+
+
+def test_every_kind_of_entry_can_be_listed():
+    from vultus.cli.gallery.log import KINDS
+
+    source = "".join(path.read_text() for path in Path(gallery_room.__file__).parent.rglob("*.py"))
+    assert set(re.findall(r'\.audit\(\s*"(\w+)"', source)) == set(KINDS)
 
 
 def test_paths_cannot_steer_the_terminal():
@@ -242,7 +264,10 @@ def test_real_photographs(shared, tmp_path, monkeypatch):
     decisions = [photo["faces"][0]["decision"] for photo in found["photographs"]]
     assert [one["kind"] for one in decisions] == ["match", "unknown"] and decisions[0]["person"] == "al_pacino"
     assert "al_pacino" in run("identify", probe, "--draw", str(tmp_path / "out.png")).stdout
-    assert (tmp_path / "out.png").exists()
+    assert (tmp_path / "out.png").stat().st_mode & 0o777 == 0o600
+    position = str(enrolled["position"])
+    assert answer("identify", probe, "--at-least", position)["photographs"][0]["faces"]
+    assert "nobody enrolled meets --where" in run("identify", probe, "--where", "city=Oslo").stdout
     assert (
         answer("identify", probe, "--where", "city=Oslo")["photographs"][0]["faces"][0]["decision"]["kind"] == "unknown"
     )

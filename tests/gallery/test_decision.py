@@ -48,8 +48,15 @@ def test_nobody_above_the_threshold_is_unknown_but_stays_a_candidate(threshold):
     assert "alice" not in str(decision), "a stranger is not called by the nearest name"
 
 
-def test_an_empty_gallery_says_so(threshold):
-    assert str(decide([], threshold)) == "unknown (nobody is enrolled)"
+def test_a_search_among_nobody_says_so(threshold):
+    assert str(decide([], threshold)) == "unknown (nobody was searched)"
+    assert str(decide([], threshold, searched=3)) == "unknown (nobody found may be named)"
+
+
+@pytest.mark.parametrize("fmr", [0, 1, 2, -0.1, float("nan")])
+def test_a_false_match_rate_that_is_none_is_named_so(recognizer, fmr):
+    with pytest.raises(CalibrationError, match=r"\(FMR\) lies between 0 and 1"):
+        claim_threshold(recognizer.calibration, fmr, 2)
 
 
 def test_people_are_called_by_name_and_told_apart_by_id(threshold):

@@ -154,6 +154,7 @@ def test_a_table_gives_names_and_metadata(people, folder, tmp_path):
         ("person,image,select\na,x.png,middle\n", "middle"),
         ("person,image,city\na,x.png,Rome\na,y.png,Oslo\n", "two values"),
         ("person,image,\na,x.png,1\n", "no name"),
+        ("person,image\na,x.png\nb,y.png\na,z.png\n", "'a' lie apart"),
         ("person,image\n", "no rows"),
         ("", "person"),
     ],
@@ -225,6 +226,29 @@ def test_consent_is_recorded_once_and_asked_for_where_required(people, folder):
     for _ in range(2):
         assert bulk_enrol(people, folder, consent=given).enrolled == 3
     assert len(people.custody.person("bob").consents) == 1
+
+
+def test_who_is_enrolled_without_a_valid_consent_is_given_that_of_the_import(people, folder):
+    people.create()
+    people.configure(purpose="door")
+    bulk_enrol(people, folder)
+    people.custody.record_consent("bob", basis="mine")
+    people.configure(require_consent=True)
+    done = bulk_enrol(people, folder, consent=ConsentGiven("theirs"))
+    assert (done.enrolled, done.skipped, done.listed) == (3, 0, [])
+    agreed = {name: [one.basis for one in people.custody.person(name).consents] for name in ("alice", "bob")}
+    assert agreed == {"alice": ["theirs"], "bob": ["mine"]}
+
+
+def test_an_import_does_not_undo_a_withdrawal(people, folder):
+    people.create()
+    people.configure(purpose="door", require_consent=True)
+    given = ConsentGiven("theirs")
+    bulk_enrol(people, folder, consent=given)
+    people.custody.withdraw_consent("bob")
+    done = bulk_enrol(people, folder, consent=given)
+    assert done.enrolled == 2 and people.custody.person("bob").person.status == "suspended"
+    assert any(one["what"] == "warning" and "consent add" in one["reason"] for one in done.listed)
 
 
 def test_it_gives_up_when_everybody_is_refused_for_another_reason(people, folder, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """People to decisions: enrol, find again, forget."""
 
+from vultus.gallery.custody import ConsentGiven
 from vultus.gallery.decision import FMR, FPIR, Candidate, Decision, Kind, Verified, explain
 from vultus.gallery.draw import draw_decisions
 from vultus.gallery.enrolment import Enrolled, Lookalike
@@ -15,6 +16,7 @@ __all__ = [
     "FPIR",
     "BadQuality",
     "Candidate",
+    "ConsentGiven",
     "Decision",
     "Enrolled",
     "Gallery",

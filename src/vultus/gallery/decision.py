@@ -88,7 +88,7 @@ class Decision:
     person: str | None
     """Who it is; None unless `kind` is a match."""
     score: float | None
-    """Of the best candidate, also where it is below the threshold; None in an empty gallery, and without a search."""
+    """Of the best candidate, also where it is below the threshold; None where nobody was searched."""
     threshold: Threshold
     candidates: tuple[Candidate, ...]
     """The nearest people, best first. Below the threshold they are no answer, only the ranked list."""
@@ -151,8 +151,8 @@ class Decision:
         if self.kind is Kind.AMBIGUOUS:
             named = zip(self.names, self.matches, strict=True)
             return f"ambiguous: {' or '.join(f'{name} {found.score:.3f}' for name, found in named)} ({at})"
-        if self.score is None:
-            return "unknown (nobody is enrolled)"
+        if self.score is None:  # nobody is enrolled, or nobody meets the filter; else nobody may be named
+            return f"unknown ({'nobody found may be named' if self.searched else 'nobody was searched'})"
         return f"unknown (best score {self.score:.3f}, {at})"
 
     def _rates(self) -> str:

@@ -89,7 +89,10 @@ def claim_threshold(calibration: Calibration, fmr: float, templates: int) -> Thr
     """The threshold at which an impostor matches the best of a person's `templates` with probability at most `fmr`.
 
     The best of T comparisons errs up to T times as often as one, so each gets 1 - (1 - fmr)^(1/T).
+    Raises CalibrationError for a rate that is none or that the calibration does not support.
     """
+    if not 0 < fmr < 1:
+        raise CalibrationError(f"a false match rate (FMR) lies between 0 and 1, not {fmr:g}")
     return calibration.threshold_at(calibration.fmr_for_fpir(fmr, templates) if templates > 1 else fmr)
 
 

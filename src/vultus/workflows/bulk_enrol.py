@@ -85,7 +85,8 @@ def bulk_enrol(
 
     Args:
         select: which face is meant where a photograph shows several ("largest", "center"); else it is skipped.
-        consent: recorded with everyone who is not enrolled yet.
+        consent: recorded with everyone who has no valid one to its purpose: who is new, who was enrolled without, whose
+            consent ran out. Not with who has withdrawn it, which is noted: a repeated import must not undo that.
         new_only: leave out, without reading their photographs, who is enrolled already.
         report: a CSV file to write, mode 0600: what was skipped, and who looks like somebody else.
 
@@ -111,7 +112,8 @@ def bulk_enrol(
                 if known and new_only:
                     done.left_out += 1
                     continue
-                fault = _Person(gallery, entry, select, None if known else consent, done, notes).enrol()
+                given = _lacking(gallery, entry.person, consent, notes) if known else consent
+                fault = _Person(gallery, entry, select, given, done, notes).enrol()
                 failed = failed + 1 if fault else 0
                 if failed == GIVE_UP:
                     raise VultusError(f"stopped, because {GIVE_UP} people in a row were refused; the last: {fault}")
@@ -126,6 +128,22 @@ def is_enrolled(gallery: Gallery, person: str) -> bool:
         return gallery.custody.enrolled(person)
     except VultusError:
         return False
+
+
+def _lacking(gallery: Gallery, person: str, given: ConsentGiven | None, notes: Notes) -> ConsentGiven | None:
+    """The consent to record with somebody enrolled: None where they have a valid one to the same purpose already."""
+    if given is None:
+        return None
+    from vultus.gallery.store import clock
+
+    purpose, now = given.purpose or gallery.info.settings.purpose, clock.now()
+    known = [one for one in gallery.custody.person(person).consents if one.purpose == purpose]
+    if any(one.valid(now) for one in known):
+        return None
+    if known and known[-1].withdrawn_at:
+        notes.warning(person, "consent was withdrawn, so none is recorded; if they agreed again, use `consent add`")
+        return None
+    return given
 
 
 class Notes:

@@ -111,10 +111,14 @@ class Table:
         self._path = path
 
     def check(self) -> int:
-        number = sum(1 for _ in self)
-        if not number:
+        seen: set[str] = set()
+        for entry in self:
+            if entry.person in seen:
+                raise VultusError(f"{self._path}: the rows of {entry.person!r} lie apart; sort the table by person")
+            seen.add(entry.person)
+        if not seen:
             raise VultusError(f"{self._path} has no rows; it needs a row a photograph, with its person and image")
-        return number
+        return len(seen)
 
     def __iter__(self) -> Iterator[Entry]:
         for person, rows in groupby(self._rows(), key=lambda row: row[1]["person"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ def identify_photographs(
     draw: Path | None = None,
     where: Mapping[str, Any] | None = None,
     k: int = 5,
+    at_least: int | None = None,
 ) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
     """([(photograph, faces with decisions)], [(skipped photograph, reason)]); raises only where every one failed."""
     if draw is not None and draw.suffix.lower() not in FORMATS:  # before a search that the audit log would show
@@ -29,7 +32,7 @@ def identify_photographs(
     results, skipped = [], []
     for path in images:
         try:
-            results.append((path, gallery.identify(path, fpir=fpir, where=where, k=k)))
+            results.append((path, gallery.identify(path, fpir=fpir, where=where, k=k, at_least=at_least)))
         except ImageError as error:
             skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
     if not results:
@@ -42,14 +45,21 @@ def identify_photographs(
 
 
 def draw_answer(photograph: Path, found: Sequence[Identified], out: Path) -> None:
-    """Write the photograph with boxes and names; the format follows the suffix of `out`."""
+    """Write the photograph with boxes and names, mode 0600; the format follows the suffix of `out`."""
     from PIL import Image
 
     from vultus.faces import read_image
     from vultus.gallery import draw_decisions
 
+    picture = Image.fromarray(draw_decisions(read_image(photograph), found))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_decisions(read_image(photograph), found)).save(out)
+        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem[:100]}.", suffix=out.suffix)
+        os.close(handle)  # mode 0600, as it holds names
+        try:
+            picture.save(temporary)
+            os.replace(temporary, out)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise VultusError(f"cannot write {out}: {error}; give a path ending in .jpg or .png") from None

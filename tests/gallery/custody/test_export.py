@@ -73,6 +73,21 @@ def test_the_export_is_in_the_log(anna, tmp_path):
     assert entry.details == {"templates": 3, "crops": 3}
 
 
+def test_what_could_not_be_written_is_not_in_the_log(anna, tmp_path, monkeypatch):
+    people, _ = anna
+    before = len(people.log())
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vultus.gallery.custody.export.os.fsync", full)
+        for name in ("anna.zip", "anna"):
+            with pytest.raises(VultusError, match="No space left on device; make room"):
+                export_person(people.store, "staff", "anna", tmp_path / name)
+    assert len(people.log()) == before and not [p for p in tmp_path.iterdir() if "anna" in p.name]
+
+
 def test_nothing_is_overwritten(anna, tmp_path):
     people, _ = anna
     (tmp_path / "full").mkdir()

@@ -65,7 +65,15 @@ def withdraw(
     with at.open() as people:
         gone = people.custody.withdraw_consent(person, purpose)
         status = people.custody.person(person).person.status
+        required = people.info.settings.require_consent
     told = "; suspended: no search finds them, `erase` or `sweep` deletes them" if status == "suspended" else ""
+    if not required:
+        warn(
+            [
+                f"this collection does not require consent: {person} is still searched and named; `erase` deletes "
+                "them, `settings require_consent=true` leaves out whoever has not consented"
+            ]
+        )
     document = {"person": person, "withdrawn": [asdict(one) for one in gone], "status": status}
     at.answer(document, f"{person}: {count(len(gone), 'consent')} withdrawn{told}")
 
@@ -119,12 +127,15 @@ def sweep(
         ]
         note = (
             f"{count(len(done.receipts), 'person', 'people')} erased"
-            if erase
+            if erase and rows
             else "nobody was erased; --erase does it"
             if rows
             else "nobody is due"
         )
-        table(f"{count(len(rows), 'person', 'people')} due", ("person", "name", "why", "since"), rows, [note])
+        if rows:
+            table(f"{count(len(rows), 'person', 'people')} due", ("person", "name", "why", "since"), rows, [note])
+        else:
+            typer.echo(note)
 
     document = {
         "due": [asdict(one) for one in done.due],

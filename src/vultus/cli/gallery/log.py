@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 MOST = 50
 """Entries listed unless --limit says more."""
+KINDS = (
+    *("backup_made", "collection_created", "collection_renewed", "consent_recorded", "consent_withdrawn"),
+    *("cut_over", "described", "enrolled", "erased", "erasure_replayed", "exported", "gallery_created", "identified"),
+    *("investigated", "key_rotated", "listed", "log_mended", "model_adopted", "reembedded", "reembedding_abandoned"),
+    *("reembedding_begun", "restored", "retention_changed", "settings_changed", "suspended", "template_removed"),
+    "verified",
+)
+"""Kinds of entries that there can be."""
 LONGEST = 160
 """Characters of an entry's details that are listed."""
 
@@ -49,6 +57,8 @@ def audit(
         raise VultusError("give one of --verify, --anchor-out and --mend")
     if anchors and not verify:
         raise VultusError("--anchor belongs to --verify; --anchor-out prints one")
+    if kind is not None and kind not in KINDS:
+        raise VultusError(f"there are no entries of kind {kind!r}; choose of {', '.join(KINDS)}")
     with at.open() as people:
         if verify:
             _verify(at, people, anchors or [])

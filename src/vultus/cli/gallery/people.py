@@ -114,7 +114,8 @@ def import_(
     """Enrol everyone of a folder or a CSV file. Unfit photographs are skipped and told.
 
     A CSV file has the columns person and image (a path from the file's folder), and may have name and select (largest
-    or center); any other column is metadata. Interrupted, or run again, it goes on: nothing is enrolled twice.
+    or center); any other column is metadata; the rows of one person are below each other. It may be
+    interrupted and run again: nothing is enrolled twice.
 
     Exit code 0 if anybody is enrolled by the end, 1 if nobody could be.
     """
@@ -214,6 +215,9 @@ def read(path: Path) -> bytes:
 
 
 def tell_consents(consents: tuple[Consent, ...] | list[Consent]) -> None:
+    if not consents:
+        typer.echo("no consents")
+        return
     rows = [
         (
             one.purpose,

@@ -35,6 +35,10 @@ def identify(
     fpir: Annotated[float, typer.Option(help="Share of strangers' searches that may name somebody.")] = 0.001,
     where: Where = None,
     candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 5,
+    at_least: Annotated[
+        int | None,
+        typer.Option("--at-least", help="Search only once this number of the change sequence was seen.", min=0),
+    ] = None,
     engine: Engine = None,
     draw: Annotated[Path | None, typer.Option(help="Write the annotated photograph here (one image only).")] = None,
 ) -> None:
@@ -47,7 +51,9 @@ def identify(
         raise VultusError(f"--draw takes one photograph, not {len(images)}")
     wanted = pairs(where, "--where")
     with at.open(engine=engine) as people:
-        results, skipped = identify_photographs(people, images, fpir=fpir, draw=draw, where=wanted, k=candidates)
+        results, skipped = identify_photographs(
+            people, images, fpir=fpir, draw=draw, where=wanted, k=candidates, at_least=at_least
+        )
         threshold = people.threshold(fpir) if wanted is None else None
     decisions = [item.decision for _, found in results for item in found]
     for path, reason in skipped:
@@ -65,7 +71,10 @@ def identify(
             ]
             table(shown(path), columns, rows, notes if rows else ["no face found"])
         used = decisions[0].threshold if decisions else threshold
-        if used is not None:
+        looked = [d for d in decisions if d.kind.value != "low_quality"]
+        if looked and not any(d.searched for d in looked):
+            typer.echo("nobody was searched" + ("" if wanted is None else ": nobody enrolled meets --where"))
+        elif used is not None:
             typer.echo(f"threshold: {explain(used)}")
         if draw is not None:
             typer.echo(f"drawn: {draw}")
@@ -130,7 +139,7 @@ def _who(decision: Decision) -> str:
 
 
 def _nearest(decision: Decision) -> str:
-    others = [one for one in decision.candidates if one.person != decision.person][:1]
+    others = decision.candidates[len(decision.matches) :][:1]  # best first, so the matches come before all others
     return ", ".join(f"{one.label} {one.score:.3f}" for one in others)
 
 

@@ -31,8 +31,11 @@ def backup(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Copy the whole database to a sealed file. All collections, while others go on working. The key is not in it."""
+    from vultus.errors import VultusError
     from vultus.gallery.custody.backup import backup as back_up
 
+    if out.exists() and not overwrite:
+        raise VultusError(f"{out} is there already; choose another name, or give --overwrite")
     with at.store() as store, bar("copying rows") as progress:
         made = back_up(store, out, overwrite=overwrite, progress=progress)
     told = f"{count(made.persons, 'person', 'people')}, {count(made.templates, 'template')}, {made.size / 1e6:,.1f} MB"
@@ -62,6 +65,7 @@ def restore(
         )
     told = f"{count(done.persons, 'person', 'people')}, {count(done.templates, 'template')}"
     again = f"\nleft out, because erased since the backup: {count(done.replayed, 'person', 'people')}"
+    warn(["consents withdrawn and templates removed since the backup are as they were then: withdraw and remove again"])
     document = {**asdict(done), "backup": {**asdict(done.backup), "path": str(done.backup.path)}}
     at.answer(document, f"restored {told}, as of {done.backup.made}{again}")
 
@@ -75,6 +79,14 @@ def reembed(
     leave_behind: Annotated[
         bool, typer.Option("--leave-behind", help="Move though some have no new template; nobody finds them then.")
     ] = False,
+    compatible: Annotated[
+        Path | None,
+        typer.Option(
+            "--compatible",
+            metavar="EVIDENCE",
+            help="Keep the templates, as this figures.json of `evaluate MODEL DATA --against OLD --out` allows.",
+        ),
+    ] = None,
     abandon: Annotated[bool, typer.Option("--abandon", help="Give a move that was begun up.")] = False,
 ) -> None:
     """Move a collection to another model. New templates are made beside the old ones, and then all change at once.
@@ -82,9 +94,12 @@ def reembed(
     Interrupted, it goes on where it was. Exit code 1 while people are without a template of the new model: the old
     model stays in use until they have one.
     """
+    from vultus.errors import VultusError
     from vultus.gallery import reembed as moving
     from vultus.workflows.bulk_sources import open_source
 
+    if compatible is not None and (photos is not None or leave_behind or abandon):
+        raise VultusError("--compatible keeps every template; give no --photos, --leave-behind or --abandon with it")
     if abandon:
         with at.store() as store:
             moving.abandon(store, at.collection)
@@ -97,11 +112,14 @@ def reembed(
         for entry in source:
             pictures.setdefault(entry.person, []).extend(photo.path for photo in entry.photos)
     with at.open() as people, bar("embedding people") as progress:
-        done = people.reembed(model, pictures, leave_behind=leave_behind, progress=progress)
+        done = people.reembed(model, pictures, leave_behind=leave_behind, progress=progress, compatible=compatible)
     warn(f"skipped {one.image}: {one.reason}" for one in done.skipped[:20])
     state = done.state
 
     def lines() -> None:
+        if compatible is not None:
+            typer.echo(f"{count(state.templates, 'template')} kept; searched with {state.model} from now on")
+            return
         if done.done:
             typer.echo(f"moved to {state.model}: {count(state.templates, 'template')} of {state.ready:,} people")
             return

@@ -44,16 +44,13 @@ Whoever has these files can compare faces with them: keep them safe, and delete 
 def export_person(store: Store, collection: str, external_id: str, place: str | Path) -> Path:
     """Write what is held about a person to `place`: a zip file where it ends in .zip, and else a new folder.
 
-    Whole or not at all, readable by the owner only, and never over something that is there. The export is noted in the
-    audit log. Raises VultusError for an unknown person, or a place that is taken or cannot be written.
+    Whole or not at all, readable by the owner only, and never over something that is there. The files are written under
+    another name, then the audit log says so, and then they get theirs: what cannot be written is not logged, and no
+    export is without its entry. Raises VultusError for an unknown person, a place that is taken or cannot be written.
     """
     place = Path(place)
     zipped = place.suffix.lower() == ".zip"
     _check_free(place)
-    with store.writing() as write:
-        bound = collections.get(store, write.connection, collection)
-        person = persons.require(store, write.connection, bound, external_id)
-        files = _files(store, write, bound, person)
     try:
         handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.", suffix=".part")
         os.close(handle)  # mode 0600
@@ -61,15 +58,13 @@ def export_person(store: Store, collection: str, external_id: str, place: str | 
         raise VultusError(f"cannot write {place}: {error.strerror}; choose another place") from None
     made = Path(temporary)
     try:
+        with store.writing() as write:
+            bound = collections.get(store, write.connection, collection)
+            person = persons.require(store, write.connection, bound, external_id)
+            _write_all(made, _files(store, write, bound, person), zipped)
         if zipped:
-            _write(made, _zip(files))
             os.link(made, place)  # unlike a rename, it never replaces a file
         else:
-            made.unlink()
-            made.mkdir(mode=0o700)
-            for name, content in files.items():
-                (made / name).parent.mkdir(mode=0o700, exist_ok=True)
-                _write(made / name, content)
             _check_free(place)
             os.rename(made, place)  # fails for anything but an empty folder
         _sync_folder(place.parent)
@@ -194,6 +189,18 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return out.getvalue()
+
+
+def _write_all(made: Path, files: Mapping[str, bytes], zipped: bool) -> None:
+    """Write the files to the empty file `made`, as a zip file, or as a folder in its place."""
+    if zipped:
+        _write(made, _zip(files))
+        return
+    made.unlink()
+    made.mkdir(mode=0o700)
+    for name, content in files.items():
+        (made / name).parent.mkdir(mode=0o700, exist_ok=True)
+        _write(made / name, content)
 
 
 def _write(path: Path, content: bytes) -> None:
