@@ -108,6 +108,42 @@ def test_it_can_be_given_up(people, recognizer, next_recognizer, picture):
     assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
 
 
+def test_a_move_that_was_given_up_or_changed_is_not_finished(people, recognizer, next_recognizer, picture):
+    store = people._binding.store
+    first = next_recognizer.contract.id
+    for step in (steps.cut_over, steps.abandon):
+        with pytest.raises(VultusError, match="not being moved"):
+            step(store, "default", contract_id=first)
+    third = type(recognizer)(seed=2, name="third")
+    steps.begin(store, "default", third)
+    steps.from_crops(store, "default", third)
+    head = store.head()
+    for step in (steps.cut_over, steps.abandon):
+        with pytest.raises(VultusError, match="now being moved to 'third'"):
+            step(store, "default", contract_id=first)
+    assert store.head() == head and steps.state(store, "default").templates == 6
+    assert people.identify(picture(0, 7), fpir=0.01)[0].decision.person == "alice"
+    assert steps.cut_over(store, "default", contract_id=third.contract.id).contract_id == third.contract.id
+
+
+def test_one_that_is_given_up_just_before_the_cut_over_is_told(people, next_recognizer, monkeypatch):
+    """The lock is what orders the two: whatever was read before it may be of the past."""
+    store = people._binding.store
+    steps.begin(store, "default", next_recognizer)
+    steps.from_crops(store, "default", next_recognizer)
+    writing = store.writing
+
+    def late():
+        monkeypatch.undo()
+        steps.abandon(store, "default")
+        return writing()
+
+    monkeypatch.setattr(store, "writing", late)
+    with pytest.raises(VultusError, match="not being moved"):
+        steps.cut_over(store, "default")
+    assert [person.templates for person in people.persons()] == [2, 2, 2]
+
+
 def test_a_compatible_model_is_adopted_only_with_evidence(people, place, recognizer, picture, tmp_path):
     """The same projection under another contract: as compatible as can be."""
     new = type(recognizer)(seed=0, name="trained-on", calibration=None)

@@ -108,32 +108,20 @@ def from_samples(store: Store, name: str, external_id: str, recognizer: Embedder
 def state(store: Store, name: str) -> Reembedding:
     """How far it has got. VultusError where no change of model is under way."""
     with store.reading() as connection:
-        collection = collections.get(store, connection, name)
-        if collection.next_model is None or collection.next_contract_id is None:
-            raise VultusError(f"collection {name!r} is not being moved to another model")
-        missing = tuple(connection.execute(_without(collection)).scalars())
-        total = connection.execute(_count(collection)).scalar_one()
-        made = select(func.count()).select_from(template_rows).where(_of_next(collection))
-        return Reembedding(
-            collection.next_model,
-            collection.next_contract_id,
-            total,
-            total - len(missing),
-            connection.execute(made).scalar_one(),
-            missing,
-        )
+        return _state(connection, collections.get(store, connection, name))
 
 
-def cut_over(store: Store, name: str, *, leave_behind: bool = False) -> Reembedding:
+def cut_over(store: Store, name: str, *, leave_behind: bool = False, contract_id: str | None = None) -> Reembedding:
     """Search the new templates from now on, and delete the old ones; in one transaction.
 
     Every process follows with its next search. Raises VultusError while somebody has no new template, unless they may
-    be left behind: they stay enrolled, are found by nobody, and must be enrolled again.
+    be left behind: they stay enrolled, are found by nobody, and must be enrolled again; and where the move was given up
+    meanwhile, or is now to another model than that of `contract_id`.
     """
-    before = state(store, name)
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
-        missing = list(write.connection.execute(_without(collection)).scalars())
+        before = _state(write.connection, collection, contract_id)
+        missing = before.missing
         if missing and not leave_behind:
             raise VultusError(
                 f"{len(missing)} of {before.persons} people have no template of {before.model!r}, the first "
@@ -165,15 +153,40 @@ def cut_over(store: Store, name: str, *, leave_behind: bool = False) -> Reembedd
     return before
 
 
-def abandon(store: Store, name: str) -> None:
-    """Give the change of model up; the new templates are deleted, the old ones stay in use."""
-    state(store, name)
+def abandon(store: Store, name: str, *, contract_id: str | None = None) -> None:
+    """Give the change of model up; the new templates are deleted, the old ones stay in use.
+
+    VultusError where none is under way, or one to another model than that of `contract_id`.
+    """
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
+        _check_move(collection, contract_id)
         write.connection.execute(delete(template_rows).where(_of_next(collection)))
         this = update(collection_rows).where(collection_rows.c.id == collection.id)
         write.connection.execute(this.values(_nothing_next()))
+        write.connection.execute(update(gallery).values(scrub_pending=True))
         write.audit("reembedding_abandoned", collection.uuid, None, {"contract": collection.next_contract_id})
+    store.scrub()
+
+
+def _check_move(collection: Collection, contract_id: str | None) -> tuple[str, str]:
+    """The model that it is being moved to, and its contract: that of `contract_id`, where one is given."""
+    if collection.next_model is None or collection.next_contract_id is None:
+        raise VultusError(f"collection {collection.name!r} is not being moved to another model")
+    if contract_id not in (None, collection.next_contract_id):
+        raise VultusError(
+            f"collection {collection.name!r} is now being moved to {collection.next_model!r}, not to the model of "
+            f"contract {contract_id}; begin again"
+        )
+    return collection.next_model, collection.next_contract_id
+
+
+def _state(connection: Connection, collection: Collection, contract_id: str | None = None) -> Reembedding:
+    model, contract = _check_move(collection, contract_id)
+    missing = tuple(connection.execute(_without(collection)).scalars())
+    total = connection.execute(_count(collection)).scalar_one()
+    made = select(func.count()).select_from(template_rows).where(_of_next(collection))
+    return Reembedding(model, contract, total, total - len(missing), connection.execute(made).scalar_one(), missing)
 
 
 def _nothing_next() -> dict[str, None]:
