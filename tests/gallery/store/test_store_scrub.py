@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import select, update
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+from pathlib import Path
 
-from vultus.gallery.store import Store, persons
+import pytest
+from sqlalchemy import event, select, update
+
+from vultus.gallery.store import Store, log, persons, sqlite
 from vultus.gallery.store.schema import gallery
 
 from ..databases import PostgreSQLServer
-from .people import enrol, new_collection
+from .people import at_once, enrol, new_collection
 
 
 def pending(store: Store) -> bool:
@@ -68,6 +75,63 @@ def test_what_asks_for_a_scrub_without_a_change_waits_for_its_own(place, store, 
     other.close()
     monkeypatch.undo()
     assert store.scrub() and not pending(store)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are seen in Linux's /proc")
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_copy_that_sqlite_rewrites_a_file_by_is_in_memory_or_beside_it(tmp_path, monkeypatch, in_memory):
+    folder = tmp_path / "it's the gallery's"
+    folder.mkdir()
+    store = Store.create(folder / "people.db")
+    collection = new_collection(store)
+    for i in range(20):
+        enrol(store, collection, f"person {i:02}", 20)
+    erase(store, collection, "person 03")
+    seen = set()
+
+    def look() -> int:
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                seen.add(os.readlink(f"/proc/self/fd/{name}"))
+        return 0
+
+    @event.listens_for(store.database.engine, "connect")
+    def watch(connection, record) -> None:
+        connection.execute("PRAGMA cache_size = 5")  # so that the copy does not stay in the cache
+        connection.set_progress_handler(look, 100)
+
+    store.database.engine.dispose()
+    monkeypatch.setattr(sqlite, "IN_MEMORY_UP_TO", 1 << 30 if in_memory else 0)
+    assert store.scrub() and not pending(store)
+    temporary = {Path(name).parent for name in seen if "etilqs_" in name}
+    assert temporary == (set() if in_memory else {folder})
+    with sqlite3.connect(":memory:") as other:
+        assert other.execute("PRAGMA temp_store_directory").fetchall() in ([], [("",)]), "others keep their own folder"
+    store.close()
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_a_scrub_without_room_is_told_and_made_good(tmp_path, monkeypatch, limit):
+    """The pages that a file may have stand for the disk."""
+    monkeypatch.setattr(sqlite, "IN_MEMORY_UP_TO", limit)
+    store = Store.create(tmp_path / "people.db")
+    collection = new_collection(store)
+    for i in range(20):
+        enrol(store, collection, f"person {i:02}", 20)
+    erase(store, collection, "person 03")
+    store.close()
+
+    def scrubbed() -> bool | str:
+        size = (tmp_path / "people.db").stat().st_size
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 4, size // 4))
+        return Store.open(tmp_path / "people.db").scrub()
+
+    [told] = at_once(scrubbed)
+    assert told is False or "could not be read or written (disk error)" in str(told), told
+    store = Store.open(tmp_path / "people.db")  # there is room again
+    assert not pending(store) and log.verify_log(store) == []
+    store.close()
 
 
 def test_galleries_in_two_schemas_of_a_database_are_two(postgresql: PostgreSQLServer):

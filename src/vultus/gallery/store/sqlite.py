@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ APPLICATION_ID = 0x56554C54
 """SQLite's application id of a gallery file: "VULT"."""
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction; ours last milliseconds."""
+
+IN_MEMORY_UP_TO = 64 << 20
+"""Bytes of a file that is rewritten in memory; a larger one is by way of a temporary file beside it."""
 
 _CONNECTION_PRAGMAS = (
     "foreign_keys = ON",
@@ -113,10 +117,16 @@ class SQLite:
         `secure_delete` overwrites a deleted row where it last lay. When SQLite balances its tree it can leave an older
         copy of a row in the unused part of a page (seen here with random enrolments and erasures), so the file is
         rewritten. The old log goes too. What the file system, the disk or a backup still holds is beyond reach.
+
+        The rewriting makes a copy, names in clear included: in memory, or for a file above `IN_MEMORY_UP_TO` in an
+        unnamed file of mode 0600 in the gallery's folder, which needs the room. Where SQLite was built without
+        `temp_store_directory`, that file is in SQLite's own choice of folder: $SQLITE_TMPDIR, $TMPDIR, /var/tmp.
         """
         try:
             with self.friendly(raw=True), self.engine.connect().execution_options(bare=True) as connection:
-                connection.exec_driver_sql("VACUUM")
+                connection.detach()  # closed at the end, and with it what it held in memory
+                with self._beside(connection):
+                    connection.exec_driver_sql("VACUUM")
                 busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
         except DBAPIError as error:
             name = getattr(error.orig, "sqlite_errorname", "")
@@ -124,6 +134,24 @@ class SQLite:
                 return False
             raise self._explained(error.orig) from None
         return not busy
+
+    @contextmanager
+    def _beside(self, connection: Connection) -> Iterator[None]:
+        """Keep temporary files in memory or in the gallery's folder, and out of others' disks."""
+        pages, size = (connection.exec_driver_sql(f"PRAGMA page_{one}").scalar_one() for one in ("count", "size"))
+        if pages * size <= IN_MEMORY_UP_TO:
+            connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+            yield
+            return
+        folder = os.path.abspath(self.path.parent).replace("'", "''")
+        # The setting is the whole process's: one scrub at a time, and taken back at the end.
+        with _TEMPORARY_FOLDER:
+            with contextlib.suppress(DBAPIError, UnicodeError):  # one that may not be written: VACUUM says so itself
+                connection.exec_driver_sql(f"PRAGMA temp_store_directory = '{folder}'")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("PRAGMA temp_store_directory = ''")
 
     @contextmanager
     def friendly(self, raw: bool = False) -> Iterator[None]:
@@ -147,6 +175,8 @@ class SQLite:
                 return VultusError(f"gallery {self.path} {advice}")
         return VultusError(f"gallery {self.path}: {error} ({name or type(error).__name__}); check the file")
 
+
+_TEMPORARY_FOLDER = threading.Lock()
 
 _ADVICE = {
     "SQLITE_BUSY": "is locked by another process; try again when that is done",
