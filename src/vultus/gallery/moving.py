@@ -68,6 +68,6 @@ def move(
     state = reembed.state(store, name)
     if state.missing and not leave_behind:
         return Moved(state, False, tuple(skipped))
-    reembed.cut_over(store, name, leave_behind=leave_behind)
+    reembed.cut_over(store, name, leave_behind=leave_behind, contract_id=recognizer.contract.id)
     binding.take(model, recognizer)
     return Moved(state, True, tuple(skipped))
