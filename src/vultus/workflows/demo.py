@@ -153,7 +153,9 @@ def _search(
     key = database.with_suffix(".key")  # beside it, as nowhere else: the demo leaves nothing outside its folder
     with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(KeyEncryptionKey.generate().encoded)
-    with Gallery.open(database, model=str(model), key=f"file:{key}") as gallery:
+    # Four minutes of training do not tell people apart well enough to doubt whose photograph is whose.
+    unguarded = {"outlier_fmr": None, "duplicate_fpir": None}
+    with Gallery.open(database, model=str(model), key=f"file:{key}", settings=unguarded) as gallery:
         for label, name in enumerate(data.identities):
             rows = np.flatnonzero(data.labels == label)
             enrolled = label % 2 == 0 and len(rows) > 1

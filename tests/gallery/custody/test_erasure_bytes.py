@@ -286,7 +286,8 @@ def test_sqlite_holds_no_byte_of_the_erased(tmp_path):
     crowd.store.close()
 
 
-def test_postgresql_holds_no_byte_of_the_erased_in_its_tables(postgresql):
+@pytest.mark.parametrize("rounds", [6, pytest.param(ROUNDS, marks=pytest.mark.slow)])
+def test_postgresql_holds_no_byte_of_the_erased_in_its_tables(postgresql, rounds):
     """Its write-ahead log does, for as long as the server keeps it: nothing in it opens without the key outside."""
     address = postgresql.fresh()
     crowd = Crowd(address, seed=8)
@@ -299,6 +300,6 @@ def test_postgresql_holds_no_byte_of_the_erased_in_its_tables(postgresql):
         return files_below(data / "base" / str(number), data / "global", crowd.store.state)
 
     try:
-        assert run_rounds(crowd, files, ROUNDS) >= ROUNDS
+        assert run_rounds(crowd, files, rounds) >= rounds
     finally:
         crowd.store.close()
