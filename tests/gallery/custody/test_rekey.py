@@ -141,7 +141,7 @@ def test_killed_at_any_point_it_opens_with_one_of_the_keys(tmp_path: Path) -> No
         "while True: rotate_key(store)\n"
     )
     rng = np.random.default_rng(0)
-    for _ in range(10):
+    for _ in range(5):
         child = subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path / "a.db")], stdout=subprocess.PIPE, env=os.environ
         )

@@ -122,6 +122,7 @@ def test_an_erased_person_of_a_gallery_leaves_every_file(forgetful, token, tmp_p
     people.store.close()
 
 
+@pytest.mark.slow  # starts a second server
 def test_a_wrong_password_is_one_line_without_it(forgetful, monkeypatch) -> None:
     monkeypatch.setenv("VULTUS_MILVUS_TOKEN", "root:hunter2")
     with pytest.raises(VultusError, match="refuses the credentials; set VULTUS_MILVUS_TOKEN") as refused:
