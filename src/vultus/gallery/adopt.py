@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, update
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.reference import Embedder
@@ -19,7 +19,7 @@ from vultus.gallery.store import Collection, Store, collections
 from vultus.gallery.store import templates as stored
 from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import person_keys, persons, templates
+from vultus.gallery.store.schema import templates
 
 AT_ONCE = 2_000
 """Templates that are held in memory."""
@@ -86,15 +86,8 @@ def _checked(path: Path, collection: Collection, contract_id: str) -> tuple[str,
 
 def _rebind(store: Store, connection, collection: Collection, contract_id: str) -> int:
     """Seal every template in use for the new contract; how many."""
-    query = (
-        select(templates.c.id, templates.c.sealed, templates.c.provenance, persons.c.uuid)
-        .add_columns(person_keys.c.sealed.label("sealed_key"))
-        .join(persons, persons.c.id == templates.c.person_id)
-        .join(person_keys, person_keys.c.person_id == templates.c.person_id)
-        .where(templates.c.collection_id == collection.id, templates.c.contract_id == collection.contract_id)
-        .order_by(templates.c.id)
-        .limit(AT_ONCE)
-    )
+    used = stored.sealed_rows(collection, collection.contract_id)
+    query = used.add_columns(templates.c.provenance).limit(AT_ONCE)
     change = (
         update(templates)
         .where(templates.c.id == bindparam("template"))

@@ -77,6 +77,7 @@ class Binding:
         self._settings = Settings.parse(dict(settings or {}))
         self._store: Store | None = None
         self._live: Live | EngineLive | None = None
+        self._known: Collection | None = None
         self._recognizer: Embedder | None = None
         self._lock = threading.RLock()
 
@@ -185,7 +186,9 @@ class Binding:
         if self.live is None or self._store is None:
             return None
         with self._store.reading() as connection:
-            return collections.get(self._store, connection, self.place.collection)
+            assert self._known is not None, "attached with the index"
+            self._known = collections.refreshed(self._store, connection, self._known)
+            return self._known
 
     @property
     def info(self) -> Info:
@@ -264,6 +267,7 @@ class Binding:
                 f"gallery {self.label} was just made by another process with model {found.model!r}; "
                 "give that model, or another place"
             )
+        self._known = found
         if self.place.engine is None:
             self._live = Live(store, found)
         else:

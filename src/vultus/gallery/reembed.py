@@ -82,7 +82,7 @@ def from_crops(store: Store, name: str, recognizer: Embedder, progress: Progress
             collection = collections.get(store, connection, name)
             total = connection.execute(_count(collection)).scalar_one()
             batch = _people_with_crops(connection, collection, after)
-            work = [(person, *_pending(store, connection, collection, person)) for person in batch]
+            work = [(person, _pending(store, connection, collection, person)) for person in batch]
         if not batch:
             break
         faces = [_face(png) for _, pngs in work for png in pngs]
@@ -233,14 +233,12 @@ def _people_with_crops(connection: Connection, collection: Collection, after: in
     return [found[i] for i in ids]
 
 
-def _pending(
-    store: Store, connection: Connection, collection: Collection, person: persons.Person
-) -> tuple[list[bytes]]:
+def _pending(store: Store, connection: Connection, collection: Collection, person: persons.Person) -> list[bytes]:
     """The crops that no new template was made of yet."""
     made = select(template_rows.c.source_digest).where(template_rows.c.person_id == person.id, _of_next(collection))
     known = set(connection.execute(made).scalars())
     key = persons.key_of(store, connection, person)
-    return ([png for digest, png in templates.crops_of(connection, person, key) if digest not in known],)
+    return [png for digest, png in templates.crops_of(connection, person, key) if digest not in known]
 
 
 def _of_next(collection: Collection):

@@ -16,7 +16,7 @@ from vultus.gallery.store import templates as template_rows
 from vultus.gallery.store.collections import rotation_bound
 from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import gallery, person_keys, persons, templates
+from vultus.gallery.store.schema import gallery, templates
 
 AT_ONCE = 2_000
 """Templates that are held in memory."""
@@ -54,14 +54,15 @@ def renew(store: Store, collection: str, *, progress: Progress | None = None) ->
         parts = []
         key = os.urandom(32)
         values["sealed_rotation_key"] = store.key.wrap(key, rotation_bound(bound.uuid))
-        parts.append((bound.contract_id, bound.rotation.change_to(Rotation(key, bound.dim)), True))
+        parts.append((bound.contract_id, bound.rotation.change_to(Rotation(key, bound.dim))))
         if bound.successor is not None:
             key = os.urandom(32)
             values["next_rotation_key"] = store.key.wrap(key, rotation_bound(bound.uuid))
             change = bound.successor.rotation.change_to(Rotation(key, bound.successor.dim))
-            parts.append((bound.successor.contract_id, change, False))
-        write.append("rebuild", bound.id)
+            parts.append((bound.successor.contract_id, change))
         count = _turn(store, write, bound, parts, progress)
+        write.append("rebuild", bound.id)
+        write.announce(bound.id)
         write.connection.execute(update(collection_rows).where(collection_rows.c.id == bound.id).values(values))
         write.connection.execute(update(gallery).values(scrub_pending=True))
         write.audit("collection_renewed", bound.uuid, None, {"templates": count})
@@ -74,26 +75,18 @@ def _turn(
     store: Store,
     write: Write,
     bound: Collection,
-    parts: list[tuple[str, np.ndarray, bool]],
+    parts: list[tuple[str, np.ndarray]],
     progress: Progress | None,
 ) -> int:
-    """Seal every template anew, turned by its contract's matrix, and announce those in use; how many."""
+    """Seal every template anew, turned by its contract's matrix; how many."""
     mine = templates.c.collection_id == bound.id
-    query = (
-        select(templates.c.id, templates.c.person_id, templates.c.sealed, persons.c.uuid)
-        .add_columns(person_keys.c.sealed.label("sealed_key"))
-        .join(persons, persons.c.id == templates.c.person_id)
-        .join(person_keys, person_keys.c.person_id == templates.c.person_id)
-        .order_by(templates.c.id)
-        .limit(AT_ONCE)
-    )
     change = update(templates).where(templates.c.id == bindparam("template")).values(sealed=bindparam("again"))
-    which = mine & templates.c.contract_id.in_([contract for contract, _, _ in parts])
+    which = mine & templates.c.contract_id.in_([contract for contract, _ in parts])
     total = write.connection.execute(select(func.count()).select_from(templates).where(which)).scalar_one()
     done = 0
-    for contract, matrix, used in parts:
+    for contract, matrix in parts:
         last = 0
-        wanted = query.where(mine, templates.c.contract_id == contract)
+        wanted = template_rows.sealed_rows(bound, contract).limit(AT_ONCE)
         while rows := write.connection.execute(wanted.where(templates.c.id > last)).all():
             keys = [open_key(store, row.uuid, row.sealed_key) for row in rows]
             bounds = [template_rows.template_bound(row.uuid, contract) for row in rows]
@@ -105,9 +98,6 @@ def _turn(
                 for row, key, one, bind in zip(rows, keys, turned.astype("<f4"), bounds, strict=True)
             ]
             write.connection.execute(change, sealed)
-            if used:
-                for row in rows:
-                    write.append("enrol", bound.id, row.person_id, row.id)
             last, done = rows[-1].id, done + len(rows)
             if progress is not None:
                 progress(done, total)

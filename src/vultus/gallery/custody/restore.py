@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, text
 from vultus.errors import VultusError
 from vultus.gallery.custody import ledger
 from vultus.gallery.custody.backup import (
-    AT_ONCE,
     BackupInfo,
     Progress,
     copy_tables,
@@ -34,7 +33,6 @@ from vultus.gallery.store.schema import (
     gallery,
     metadata,
     persons,
-    templates,
     writes,
 )
 from vultus.gallery.store.sqlite import SQLite
@@ -176,15 +174,9 @@ class _Filler:
 
 def _announce(connection: Connection, write: Write) -> None:
     """Tell every follower to start afresh, and then what there is."""
-    for bound in connection.execute(select(collections.c.id, collections.c.contract_id)).all():
-        write.append("rebuild", bound.id)
-        mine = (templates.c.collection_id == bound.id) & (templates.c.contract_id == bound.contract_id)
-        query = select(templates.c.id, templates.c.person_id).where(mine).order_by(templates.c.id).limit(AT_ONCE)
-        last = 0
-        while page := connection.execute(query.where(templates.c.id > last)).all():
-            for template in page:
-                write.append("enrol", bound.id, template.person_id, template.id)
-            last = page[-1].id
+    for collection_id in connection.execute(select(collections.c.id)).scalars().all():
+        write.append("rebuild", collection_id)
+        write.announce(collection_id)
 
 
 def _leap(connection: Connection) -> None:

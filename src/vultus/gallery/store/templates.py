@@ -145,7 +145,12 @@ def of_person(connection: Connection, collection: Collection, person: Person) ->
 
 
 def active(collection: Collection) -> Select:
-    """What is searched: id, person and sealed row of the templates in use of people who are not suspended."""
+    """What is searched: the templates in use of people who are not suspended."""
+    return sealed_rows(collection, collection.contract_id).where(persons.c.status == "active")
+
+
+def sealed_rows(collection: Collection, contract_id: str) -> Select:
+    """Id, person, sealed row and sealed key of every template of a contract, in the order of their ids."""
     return (
         select(
             templates.c.id,
@@ -159,8 +164,7 @@ def active(collection: Collection) -> Select:
         .join(person_keys, person_keys.c.person_id == templates.c.person_id)
         .where(
             templates.c.collection_id == collection.id,
-            templates.c.contract_id == collection.contract_id,
-            persons.c.status == "active",
+            templates.c.contract_id == contract_id,
         )
         .order_by(templates.c.id)
     )

@@ -89,9 +89,8 @@ class Write:
         )  # fmt: skip
         names = ["seq", "collection_id", "kind", "person_id", "template_id", "at"]
         self.connection.execute(insert(changes).from_select(names, found))
-        last = self.connection.execute(
-            select(func.max(changes.c.seq))
-        ).scalar_one()  # psycopg does not count these rows
+        # psycopg does not count rows that come from a query.
+        last = self.connection.execute(select(func.max(changes.c.seq))).scalar_one()
         self.head = max(self.head, last)
 
     def audit(
