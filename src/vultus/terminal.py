@@ -1,4 +1,8 @@
-"""What a person sees on a terminal: a progress bar for every long job, tables for results."""
+"""The one place that writes to a terminal: lines, warnings, tables for results, a progress bar for every long job.
+
+Whatever comes from outside (names, paths, a file's own words) may hold control characters that steer a terminal; here
+they are spelt out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def shown(text: object) -> str:
+    """Text for a terminal: control characters, as a path may hold, are spelt out, so that they cannot steer it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Print each on a line of its own, on stdout or stderr; a line break inside one is spelt out too."""
+    import click
+
+    for line in lines:
+        click.echo(shown(line), err=err)
+
+
+def warn(lines: Iterable[object]) -> None:
+    """Each on a line of stderr, where it disturbs no answer."""
+    say(*(f"warning: {line}" for line in lines), err=True)
+
+
+def fail(error: BaseException | str) -> None:
+    """A mistake, as one line of stderr."""
+    say(f"error: {error}", err=True)
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None, unit: str = "") -> Iterator[T]:
@@ -46,11 +73,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     from rich.text import Text
 
     console = Console(highlight=False)
-    drawn = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(title=Text(shown(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         drawn.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))
+        drawn.add_row(*(Text(shown(cell)) for cell in row))
     console.print(drawn)
     for note in notes:
-        console.print(Text(note))
+        console.print(Text(shown(note)))

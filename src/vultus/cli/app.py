@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
 from vultus.cli.profiles import profiles
 from vultus.errors import VultusError
+from vultus.terminal import fail
 
 app = typer.Typer(
     name="vultus",
@@ -143,12 +145,16 @@ def main() -> None:
     try:
         app()
     except VultusError as error:
-        _fail(str(error))
+        if "--json" in sys.argv:  # whoever asked for JSON reads the code, not the words
+            typer.echo(json.dumps({"error": error.to_dict()}, ensure_ascii=False))
+        fail(error)
+        sys.exit(2)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        _fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")
+        fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")
+        sys.exit(2)
 
 
 @contextmanager
@@ -159,8 +165,3 @@ def _resumable(how: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"interrupted; {how}", err=True)
         raise typer.Exit(130) from None
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
-    sys.exit(2)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, facts, warn
-from vultus.terminal import table
+from vultus.cli.gallery.command import At, command, count, facts
+from vultus.terminal import table, warn
 
 
 def register(app: typer.Typer) -> None:

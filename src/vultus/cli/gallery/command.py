@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vultus.terminal import shown
+
 if TYPE_CHECKING:
     from vultus.gallery import Gallery
     from vultus.gallery.store import Store
@@ -110,17 +112,6 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         return function
 
     return register
-
-
-def warn(lines: Iterable[str]) -> None:
-    """Each on a line of stderr, where it disturbs no answer."""
-    for line in lines:
-        typer.echo(f"warning: {shown(line)}", err=True)
-
-
-def shown(text: object) -> str:
-    """Text for a terminal: control characters, as a path may hold, are spelt out, so that they cannot steer it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any] | None:

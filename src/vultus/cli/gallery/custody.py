@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, shown, warn
+from vultus.cli.gallery.command import At, command, count
 from vultus.cli.gallery.people import Person, read, tell_consents
-from vultus.terminal import table
+from vultus.terminal import shown, table, warn
 
 if TYPE_CHECKING:
     from vultus.gallery.protection import Receipt

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, shown
+from vultus.cli.gallery.command import At, command, count
 from vultus.errors import VultusError
+from vultus.terminal import shown
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, facts, pairs, shown, warn
-from vultus.terminal import table
+from vultus.cli.gallery.command import At, command, count, facts, pairs
+from vultus.terminal import shown, table, warn
 
 if TYPE_CHECKING:
     from vultus.gallery import Enrolled

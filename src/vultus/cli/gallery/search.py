@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, pairs, shown, warn
-from vultus.terminal import table
+from vultus.cli.gallery.command import At, command, count, pairs
+from vultus.terminal import shown, table, warn
 
 if TYPE_CHECKING:
     from vultus.faces import Face

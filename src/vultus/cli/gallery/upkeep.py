@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count, shown, warn
+from vultus.cli.gallery.command import At, command, count
+from vultus.terminal import shown, warn
 
 
 def register(app: typer.Typer) -> None:
