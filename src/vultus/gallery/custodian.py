@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
-
 from vultus.errors import VultusError
 from vultus.gallery import custody
 from vultus.gallery.audit import Entry, Finding
@@ -18,7 +16,6 @@ from vultus.gallery.custody.erase import drop_snapshots
 from vultus.gallery.live import Live
 from vultus.gallery.protection import KeyEncryptionKey
 from vultus.gallery.store import Collection, Person, TemplateInfo, collections, log, persons, templates
-from vultus.gallery.store.schema import gallery
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Custodian:
             templates.remove(write, collection, found, template_id)
             key = persons.key_of(store, write.connection, found)
             collections.destroy_snapshot_key(write, collection.id)
-            write.connection.execute(update(gallery).values(scrub_pending=True))
+            write.own(scrub_pending=True)
             write.audit("template_removed", collection.uuid, key.pseudonym, {"template": template_id})
         drop_snapshots(store)
         store.scrub()

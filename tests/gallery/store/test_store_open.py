@@ -69,7 +69,7 @@ def test_a_newer_and_an_older_gallery_are_told(place, monkeypatch):
     monkeypatch.setattr(migrate, "HEAD", "0000")
     with pytest.raises(VultusError, match=r"newer vultus.*update"):
         Store.open(place)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", "0009")
     with pytest.raises(VultusError, match=r"older vultus.*upgrade"):
         Store.open(place)
 

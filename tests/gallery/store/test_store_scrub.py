@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import event, select
 
 from vultus.gallery.store import Store, log, persons, sqlite
 from vultus.gallery.store.schema import gallery
@@ -27,7 +27,7 @@ def pending(store: Store) -> bool:
 def erase(store: Store, collection, name: str) -> None:
     with store.writing() as write:
         persons.remove(write, collection, persons.require(store, write.connection, collection, name))
-        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.own(scrub_pending=True)
 
 
 def test_an_erasure_that_was_cut_short_is_made_good_by_who_opens_next(place, store, collection):
@@ -66,7 +66,7 @@ def test_what_asks_for_a_scrub_without_a_change_waits_for_its_own(place, store, 
         done = scrub()
         with other.writing() as write:
             write.audit(kind, collection.uuid, None)
-            write.connection.execute(update(gallery).values(scrub_pending=True))
+            write.own(scrub_pending=True)
         return done
 
     other = Store.open(place)

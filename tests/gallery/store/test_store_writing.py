@@ -158,7 +158,7 @@ def test_what_was_logged_can_be_added_to_only(store, collection):
     enrol(store, collection, "someone")
     with store.writing() as write:
         values = {"person_uuid": "u", "at": write.now, "receipt": "{}"}
-        write.connection.execute(insert(erasures).values(values))
+        write.insert(erasures, **values)
     for table in (audit, changes, erasures):
         statements = [update(table).values(at="2000-01-01T00:00:00+00:00"), delete(table)]
         if store.database.dialect == "postgresql":

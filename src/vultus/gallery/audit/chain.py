@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vultus.gallery.protection.canonical import plain, spell
+from vultus.gallery.protection.canonical import canonical, plain, spell
 from vultus.gallery.protection.derive import check_key
 from vultus.gallery.protection.errors import ProtectionError
 
@@ -77,14 +78,19 @@ def anchor(head_seq: int, head_mac: str) -> str:
     return f"{head_seq}:{head_mac}"
 
 
-def seal_head(key: bytes, head_seq: int, head_mac: str) -> str:
-    """64 hex digits that prove the end of the log. To be stored with the head, and checked before it is added to.
+def seal_head(key: bytes, row: Mapping[Any, Any]) -> str:
+    """64 hex digits that prove the end of the log and what is written beside it; checked before it is added to.
 
-    Every entry's mac is in the log, so without this whoever may write to the database can cut its end off and name an
-    earlier entry the head. With it they need the seal that the head had at that time.
+    `row`: the gallery's own row, all but the seal. Every entry's mac is in the log, so without this whoever may write
+    to the database can cut its end off and name an earlier entry the head. With it they need the row of that time.
     """
     check_key(key, "an audit key")
-    return hmac.digest(key, b"vultus audit head 1\n" + spell([head_seq, head_mac]), "sha256").hex()
+    content = {
+        name: hashlib.sha256(value).hexdigest() if isinstance(value, bytes | memoryview) else value
+        for name, value in row.items()
+        if name != "audit_seal"
+    }
+    return hmac.digest(key, b"vultus gallery row 2\n" + canonical(content), "sha256").hex()
 
 
 def verify(
@@ -93,12 +99,12 @@ def verify(
     head_seq: int,
     head_mac: str,
     anchors: Sequence[str] = (),
-    head_seal: str | None = None,
+    head_fits: bool = True,
 ) -> list[Finding]:
     """Everything that is wrong with a log; empty if it is whole. Holds one entry at a time.
 
     `entries` by ascending seq, as read from the database; `head_seq` and `head_mac` what the database says the last one
-    is (0 and `GENESIS` of an empty log); `head_seal` what `seal_head` made of them, if it is kept. A database that was
+    is (0 and `GENESIS` of an empty log); `head_fits` whether it fits its seal (`seal_head`). A database that was
     rolled back as a whole, head and all, fits itself: only `anchors` from later than the state it was rolled back to
     tell. `ProtectionError` for an anchor that is none.
     """
@@ -140,7 +146,7 @@ def verify(
         report(last, f"added: the log goes on to entry {last}, its head is entry {head_seq}")
     elif mac != head_mac:
         report(last, "the head of the log names another last entry")
-    if head_seal is not None and seal_head(key, head_seq, head_mac) != head_seal:
+    if not head_fits:
         report(head_seq, "the head of the log was changed: it does not fit its seal")
     for seq in sorted(wanted):
         report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back")

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from vultus.errors import VultusError
-from vultus.gallery.audit import Entry, Finding, anchor, verify
+from vultus.gallery.audit import Entry, Finding, anchor, seal_head, verify
+from vultus.gallery.protection import ProtectionError
 from vultus.gallery.store.schema import audit, gallery
+from vultus.gallery.store.sealing import check_all, seal_all
 from vultus.gallery.store.store import Store
 
 
@@ -42,9 +44,15 @@ def verify_log(store: Store, anchors: Sequence[str] = ()) -> list[Finding]:
     whole.
     """
     with store.reading() as connection:
-        row = connection.execute(select(gallery.c.audit_seq, gallery.c.audit_mac, gallery.c.audit_seal)).one()
+        row = connection.execute(select(gallery)).one()
+        fits = row.audit_seal == seal_head(store.audit_key, row._mapping)
         log = entries(connection, after=-1 << 63)
-        return verify(store.audit_key, log, row.audit_seq, row.audit_mac, anchors, row.audit_seal)
+        found = verify(store.audit_key, log, row.audit_seq, row.audit_mac, anchors, fits)
+        try:
+            tally = store.seals.open(row.sealed_tally or b"")
+        except ProtectionError:
+            return [*found, Finding(0, "the tally of rows was changed")]
+        return found + check_all(connection, store.seals, tally)
 
 
 def log_anchor(store: Store) -> str:
@@ -65,6 +73,7 @@ def mend_log(store: Store, reason: str) -> list[Finding]:
     if not found:
         raise VultusError(f"the audit log of gallery {store.label} is whole; there is nothing to mend")
     with store.writing(mending=True) as write:
+        write.tally = seal_all(write.connection, store.seals)
         problems = Counter(finding.problem.partition(":")[0] for finding in found)
         details: dict[str, Any] = {"reason": reason[:500], "findings": len(found), "problems": dict(problems)}
         write.audit("log_mended", None, None, details)

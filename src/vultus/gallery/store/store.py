@@ -8,22 +8,24 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
 
 from vultus.errors import VultusError
 from vultus.gallery.audit import GENESIS, seal_head
 from vultus.gallery.protection import (
     KeyEncryptionKey,
     ProtectionError,
+    RowSeals,
     SigningKey,
+    Tally,
     load_key,
     make_default_key,
 )
-from vultus.gallery.store import clock, migrate
+from vultus.gallery.store import clock, migrate, sealing
 from vultus.gallery.store.database import Database, database_at
 from vultus.gallery.store.schema import audit, changes, gallery
 from vultus.gallery.store.write import Write
@@ -60,6 +62,7 @@ class Store:
         self.actor = actor
         self._audit_key = key.unwrap(row.sealed_audit_key, _bound(info.uuid, "audit key"))
         self._sealed_signing_key = row.sealed_signing_key
+        self.seals = RowSeals(key, info.uuid)
 
     @classmethod
     def create(cls, place: str | Path, key: Key = None, actor: str | None = None) -> Store:
@@ -77,23 +80,23 @@ class Store:
             migrate.migrate(connection)
             signing, audit_key = SigningKey.new(), os.urandom(32)
             at = clock.now()
-            connection.execute(
-                insert(gallery).values(
-                    id=1,
-                    uuid=made,
-                    created=at,
-                    key_id=kek.id,
-                    public_key=signing.public,
-                    sealed_signing_key=kek.wrap(signing.private, _bound(made, "signing key")),
-                    sealed_audit_key=kek.wrap(audit_key, _bound(made, "audit key")),
-                    head=0,
-                    audit_seq=0,
-                    audit_mac=GENESIS,
-                    audit_seal=seal_head(audit_key, 0, GENESIS),
-                    last_at=at,
-                    scrub_pending=False,
-                )
-            )
+            row = {
+                "id": 1,
+                "uuid": made,
+                "created": at,
+                "key_id": kek.id,
+                "public_key": signing.public,
+                "sealed_signing_key": kek.wrap(signing.private, _bound(made, "signing key")),
+                "sealed_audit_key": kek.wrap(audit_key, _bound(made, "audit key")),
+                "head": 0,
+                "audit_seq": 0,
+                "audit_mac": GENESIS,
+                "last_at": at,
+                "scrub_pending": False,
+                "doubted_since": None,
+                "sealed_tally": RowSeals(kek, made).close(Tally()),
+            }
+            connection.execute(insert(gallery).values(**row, audit_seal=seal_head(audit_key, row)))
 
         try:
             fresh = database.create(fill)
@@ -141,6 +144,31 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def upgrade(cls, place: str | Path, key: Key = None, actor: str | None = None) -> tuple[str, str]:
+        """Bring a gallery of an older vultus to this one's tables, in one transaction: (from, to), equal if it was.
+
+        Nobody else may have it open. Raises VultusError where it is missing, none, or of a newer version.
+        """
+        database = database_at(place)
+        try:
+            if not database.exists():
+                raise VultusError(f"gallery {database.label} does not exist; check the path", code="no_gallery")
+            with database.friendly(), database.writing() as connection, connection.begin():
+                before = migrate.revision(connection)
+                if before >= migrate.HEAD:
+                    migrate.check_revision(before, database.label)
+                    return before, before
+                database.lock(connection)
+                row = connection.execute(select(gallery.c.uuid, gallery.c.key_id)).one()
+                kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, row.uuid, row.key_id)
+                migrate.upgrade(connection, kek)
+        finally:
+            database.close()
+        with closing(cls.open(place, kek, actor)) as store, store.writing() as write:
+            write.audit("upgraded", None, None, {"from": before, "to": migrate.HEAD})
+        return before, migrate.HEAD
+
     def close(self) -> None:
         self.database.close()
 
@@ -165,7 +193,7 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database."""
         with _storable(), self.database.friendly(), self.database.reading() as connection, connection.begin():
-            yield connection
+            yield connection.execution_options(seals=self.seals)
 
     @contextmanager
     def writing(self, mending: bool = False) -> Iterator[Write]:
@@ -175,11 +203,10 @@ class Store:
         """
         with _storable(), self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
-            write = Write(connection, self.actor, self._audit_key, mending)
+            connection = connection.execution_options(seals=self.seals)
+            write = Write(connection, self.actor, self._audit_key, self.seals, mending)
             if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
-                raise ProtectionError(
-                    f"gallery {self.label} was locked with the new key {write.key_id} while it was open; open it again"
-                )
+                raise sealing.rotated(write.key_id)
             yield write
             write.finish()
 
@@ -196,6 +223,7 @@ class Store:
         self._sealed_signing_key = row.sealed_signing_key
         self.info = replace(self.info, key_id=row.key_id)
         self.key = key
+        self.seals = RowSeals(key, self.info.uuid)
 
     def scrub(self) -> bool:
         """Take erased bytes out of the database's files; False where somebody is in the way, to be tried again."""
@@ -213,7 +241,7 @@ class Store:
                 )
                 # Where there is one, its scrub is still to come: it may have deleted what this one had passed already.
                 if all(write.connection.execute(query.limit(1)).first() is None for query in since):
-                    write.connection.execute(update(gallery).values(scrub_pending=False))
+                    write.own(scrub_pending=False)
         return done
 
 
