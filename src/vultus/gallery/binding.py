@@ -145,6 +145,8 @@ class Binding:
         live = self.live
         if live is None or self._store is None:
             return None
+        if self._store.rollback is not None:
+            raise self._store.rollback
         found = live.current(at_least)
         if found.collection.settings.require_consent:  # a consent runs out by itself: nothing was written then
             with self._store.reading() as connection:
@@ -179,6 +181,8 @@ class Binding:
                             self._store, write, info.collection, info.model, info.contract_id, info.dim, info.settings
                         )
                 self._attach(self._store, found)
+            if self.store.rollback is not None:
+                raise self.store.rollback
             return self.store
 
     def collection(self) -> Collection | None:

@@ -141,7 +141,9 @@ def test_the_next_models_templates_are_renewed_too(place: str | Path) -> None:
         bound = collections.get(store, write.connection, "default")
         successor = bound.successor
         assert successor is not None and successor.rotation.matrix[0, 0] != Rotation(key, DIM).matrix[0, 0]
-        next_key = write.connection.execute(select(collection_rows.c.next_rotation_key)).scalar_one()
+        next_key = write.connection.execute(
+            select(collection_rows.c.next_rotation_key).where(collection_rows.c.id == bound.id)
+        ).scalar_one()
         values = {"contract_id": "next", "sealed_rotation_key": next_key}
         write.update(collection_rows, collection_rows.c.id == bound.id, **values)
     bound, rows = read(store)

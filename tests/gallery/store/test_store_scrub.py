@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, select
 
-from vultus.gallery.store import Store, log, persons, sqlite
+from vultus.gallery.store import Store, persons, sqlite, verification
 from vultus.gallery.store.schema import gallery
 
 from ..databases import PostgreSQLServer
@@ -130,7 +130,7 @@ def test_a_scrub_without_room_is_told_and_made_good(tmp_path, monkeypatch, limit
     [told] = at_once(scrubbed)
     assert told is False or "could not be read or written (disk error)" in str(told), told
     store = Store.open(tmp_path / "people.db")  # there is room again
-    assert not pending(store) and log.verify_log(store) == []
+    assert not pending(store) and verification.verify_gallery(store) == []
     store.close()
 
 

@@ -41,13 +41,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with the log."""
+    """Something that is wrong with the log, or with the rows that it tells of."""
 
     seq: int
+    """The entry; 0 for what concerns no single one."""
     problem: str
+    code: str = "log"
+    """log, anchor, rolled_back; row_changed, rows_missing, rows_added, rows_replaced, tally; unlogged, changes."""
 
     def __str__(self) -> str:
-        return f"entry {self.seq}: {self.problem}"
+        return f"entry {self.seq}: {self.problem}" if self.seq else self.problem
 
 
 def seal(
@@ -115,16 +118,16 @@ def verify(
     found: list[Finding] = []
     more = 0
 
-    def report(seq: int, problem: str) -> None:
+    def report(seq: int, problem: str, code: str = "log") -> None:
         nonlocal more
         if len(found) < MOST_FINDINGS:
-            found.append(Finding(seq, problem))
+            found.append(Finding(seq, problem, code))
         else:
             more += 1
 
     last, fits, mac = 0, (GENESIS,), GENESIS
     if wanted.pop(0, {GENESIS}) != {GENESIS}:
-        report(0, "an anchor of the empty log that is none")
+        report(0, "an anchor of the empty log that is none", "anchor")
     for entry in entries:
         true_mac = _mac_of(key, entry)
         changed = true_mac != entry.mac
@@ -138,7 +141,7 @@ def verify(
         elif entry.previous not in fits and not changed:
             report(entry.seq, f"does not follow entry {last}: one of the two was replaced")
         if entry.seq in wanted and wanted.pop(entry.seq) != {entry.mac}:
-            report(entry.seq, "not the entry that the anchor recorded: the log was rewritten")
+            report(entry.seq, "not the entry that the anchor recorded: the log was rewritten", "anchor")
         last, fits, mac = entry.seq, (entry.mac, true_mac), entry.mac
     if last < head_seq:
         report(last + 1, f"missing: the log ends with entry {last}, its head is entry {head_seq}")
@@ -149,10 +152,15 @@ def verify(
     if not head_fits:
         report(head_seq, "the head of the log was changed: it does not fit its seal")
     for seq in sorted(wanted):
-        report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back")
+        report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back", "anchor")
     if more:
         found.append(Finding(last, f"and {more} more findings"))
     return found
+
+
+def is_true(key: bytes, entry: Entry) -> bool:
+    """Whether the gallery wrote this entry; not whether it lies in its place."""
+    return hmac.compare_digest(_mac_of(key, entry), entry.mac)
 
 
 def _mac(key: bytes, *fields: Any) -> str:

@@ -23,21 +23,24 @@ from vultus.gallery.custody.backup import (
     working_folder,
 )
 from vultus.gallery.custody.erase import drop_snapshots
-from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, Receipt, RowSeals, load_key
+from vultus.gallery.protection import DataKey, KeyEncryptionKey, ProtectionError, Receipt, RowSeals, load_key
 from vultus.gallery.store import Key, Store, Write, migrate
 from vultus.gallery.store.database import Database, database_at
+from vultus.gallery.store.persons import key_bound
 from vultus.gallery.store.schema import (
     changes,
     collections,
     erasures,
     gallery,
     metadata,
+    person_keys,
     persons,
     writes,
 )
-from vultus.gallery.store.sealing import check_all, tally_of
+from vultus.gallery.store.sealing import tally_of
 from vultus.gallery.store.sqlite import SQLite
 from vultus.gallery.store.store import default_actor
+from vultus.gallery.store.verification import check_rows
 
 JUMP = 1 << 32
 """The change sequence leaps by once to twice as much: further than any gallery went on after its backup."""
@@ -126,6 +129,7 @@ class _Filler:
     ) -> None:
         self._source = source
         self._row = row
+        self._kek = kek
         self._seals = RowSeals(kek, row.uuid)
         self._audit_key = kek.unwrap(row.sealed_audit_key, f"vultus gallery {row.uuid} audit key".encode())
         self._receipts = receipts
@@ -137,7 +141,7 @@ class _Filler:
     def fill(self, connection: Connection) -> None:
         migrate.migrate(connection)
         gone = self._erased_since()
-        tampered = check_all(self._source, self._seals, self._seals.open(self._row.sealed_tally))
+        tampered = check_rows(self._source, self._seals, self._seals.open(self._row.sealed_tally))
         rows = copy_tables(self._source, connection, self._progress, without=gone.keys())
         _leap(connection)
         connection = connection.execution_options(seals=self._seals)
@@ -148,7 +152,8 @@ class _Filler:
         write.head += JUMP + secrets.randbelow(JUMP)
         for person_id, (collection_id, receipt) in gone.items():
             write.append("erase", collection_id, person_id)
-            write.audit("erasure_replayed", receipt.collection_id, None, {"erased_by": receipt.audit_seq})
+            subject = self._pseudonym(person_id, receipt.person_uuid)
+            write.audit("erasure_replayed", receipt.collection_id, subject, {"erased_by": receipt.audit_seq})
         # An answer to another's request may name somebody who was left out.
         touched = {collection_id for collection_id, _ in gone.values()}
         write.delete(writes, writes.c.collection_id.in_(touched))
@@ -156,7 +161,7 @@ class _Filler:
         _announce(connection, write)
         told = {"backup": self._info.anchor, "made": self._info.made, "replayed": len(gone), "receipts": known}
         told["tampered"] = len(tampered)  # what somebody had done to the rows before they were backed up
-        write.audit("restored", None, None, told)
+        write.own(restored_seq=write.audit("restored", None, None, told))
         write.finish()
         self.done = Restored(self._info, rows["persons"], rows["templates"], len(gone), known)
 
@@ -165,6 +170,14 @@ class _Filler:
         by_uuid = {receipt.person_uuid: receipt for receipt in self._receipts}
         people = self._source.execute(select(persons.c.id, persons.c.uuid, persons.c.collection_id))
         return {row.id: (row.collection_id, by_uuid[row.uuid]) for row in people if row.uuid in by_uuid}
+
+    def _pseudonym(self, person_id: int, person_uuid: str) -> str | None:
+        """What the log calls somebody who is left out; None where their key is damaged."""
+        sealed = self._source.execute(select(person_keys.c.sealed).where(person_keys.c.person_id == person_id)).scalar()
+        try:
+            return DataKey(self._kek.unwrap(sealed or b"", key_bound(person_uuid))).pseudonym
+        except ProtectionError:
+            return None
 
     def _keep(self, write: Write) -> int:
         """Store the receipts that the backup does not have; how many there are then."""

@@ -52,6 +52,7 @@ gallery = Table(
     Column("scrub_pending", Boolean, nullable=False),
     Column("doubted_since", Id),  # entry of the audit log from which on times are in doubt; NULL where they are trusted
     Column("sealed_tally", LargeBinary),  # of every sealed row
+    Column("restored_seq", Id),  # entry of the audit log that tells of the last restore, or accepted rollback
     CheckConstraint("id = 1", name="only_one"),
 )
 

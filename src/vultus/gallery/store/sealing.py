@@ -8,14 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, RowMapping, Table, bindparam, select, tuple_, update
 
 from vultus.errors import VultusError
-from vultus.gallery.audit import Finding
 from vultus.gallery.protection import ProtectionError, RowSeals, Tally
 from vultus.gallery.store.schema import SEALED, gallery, persons
 
 AT_ONCE = 2_000
 """Rows that are held in memory."""
-NAMED = 100
-"""Rows of a table that are named one by one."""
 
 
 def seals_of(connection: Connection) -> RowSeals:
@@ -63,7 +60,7 @@ def rotated(key_id: str) -> ProtectionError:
 
 
 def tampered(table: Table, row: Mapping[Any, Any]) -> VultusError:
-    key = _key(table, row)
+    key = key_of(table, row)
     return VultusError(
         f"row {key} of the table {table.name} was not written by the gallery, so nothing was done with it; see what "
         "`vultus gallery audit --verify` finds, then restore a backup or run `vultus gallery audit --mend`",
@@ -123,32 +120,6 @@ def tally_of(connection: Connection, seals: RowSeals) -> Tally:
     return tally
 
 
-def check_all(connection: Connection, seals: RowSeals, tally: Tally) -> list[Finding]:
-    """Every row whose seal does not hold, and every table whose rows are not those that were last written."""
-    found: list[Finding] = []
-    there = Tally()
-    for table in SEALED:
-        bad: list[str] = []
-        for rows in every_row(connection, table):
-            for row in rows:
-                seal = stored_seal(seals, table, row)
-                there.add(table.name, seals.weight(table.name, seal))
-                if not intact(seals, table, row):
-                    bad.append(_key(table, row))
-        found += [Finding(0, f"{table.name}: row {key} was changed or forged") for key in bad[:NAMED]]
-        if len(bad) > NAMED:
-            found.append(Finding(0, f"{table.name}: and {len(bad) - NAMED:,} more rows"))
-        count, wanted = there.counts[table.name], tally.counts[table.name]
-        if count != wanted:
-            what = f"{abs(count - wanted):,} {'rows were deleted' if count < wanted else 'rows were put in'}"
-            found.append(Finding(0, f"{table.name}: {what}: there are {count:,}, the gallery wrote {wanted:,}"))
-        elif there.sums[table.name] != tally.sums[table.name]:
-            found.append(
-                Finding(0, f"{table.name}: its rows are not those that were last written; older ones were put back")
-            )
-    return found
-
-
 def children_of(table: Table) -> list[Table]:
     """Tables whose rows go with a row of this one."""
     if table is not persons:
@@ -156,5 +127,5 @@ def children_of(table: Table) -> list[Table]:
     return [one for one in SEALED if any(key.column.table is persons for key in one.foreign_keys)]
 
 
-def _key(table: Table, row: Mapping[Any, Any]) -> str:
+def key_of(table: Table, row: Mapping[Any, Any]) -> str:
     return "/".join(str(row[key.name]) for key in table.primary_key.columns)

@@ -25,7 +25,7 @@ from vultus.gallery.protection import (
     load_key,
     make_default_key,
 )
-from vultus.gallery.store import clock, migrate, sealing
+from vultus.gallery.store import anchors, clock, migrate, sealing
 from vultus.gallery.store.database import Database, database_at
 from vultus.gallery.store.schema import audit, changes, gallery
 from vultus.gallery.store.write import Write
@@ -63,6 +63,9 @@ class Store:
         self._audit_key = key.unwrap(row.sealed_audit_key, _bound(info.uuid, "audit key"))
         self._sealed_signing_key = row.sealed_signing_key
         self.seals = RowSeals(key, info.uuid)
+        self.rollback: VultusError | None = None
+        """Where the database is older than what this host saw: until that is accepted, nothing is decided by it."""
+        self._seen = 0
 
     @classmethod
     def create(cls, place: str | Path, key: Key = None, actor: str | None = None) -> Store:
@@ -94,6 +97,7 @@ class Store:
                 "last_at": at,
                 "scrub_pending": False,
                 "doubted_since": None,
+                "restored_seq": None,
                 "sealed_tally": RowSeals(kek, made).close(Tally()),
             }
             connection.execute(insert(gallery).values(**row, audit_seal=seal_head(audit_key, row)))
@@ -136,6 +140,8 @@ class Store:
                     "give that one by --key or VULTUS_GALLERY_KEY"
                 )
             store = cls(database, info, kek, row, _printable(actor or default_actor()))
+            with store.reading() as connection:
+                store.rollback = anchors.lost(connection, store.audit_key, store.head_seen())
             if row.scrub_pending:  # an erasure was cut short
                 with contextlib.suppress(VultusError):  # a reader without write access leaves it to the next
                     store.scrub()
@@ -199,7 +205,7 @@ class Store:
     def writing(self, mending: bool = False) -> Iterator[Write]:
         """A transaction; when the block ends, all of it is durable, and when it raises, nothing of it is.
 
-        `mending` is for `log.mend_log` alone: every other write refuses an audit log whose end was tampered with.
+        `mending` is for `verification.mend` alone: every other write refuses an audit log whose end was tampered with.
         """
         with _storable(), self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
@@ -207,8 +213,25 @@ class Store:
             write = Write(connection, self.actor, self._audit_key, self.seals, mending)
             if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
                 raise sealing.rotated(write.key_id)
+            if write.audit_seq < self._seen:
+                raise VultusError(
+                    f"the database of gallery {self.label} was put back to an earlier state while it was open; open it "
+                    "again",
+                    code="rolled_back",
+                )
             yield write
             write.finish()
+        self._remember(write)
+
+    def head_seen(self) -> anchors.Head | None:
+        """The end of the log as this host last saw it written."""
+        return anchors.remembered(self.state, self._audit_key)
+
+    def _remember(self, write: Write) -> None:
+        if write.audit_seq > self._seen and self.rollback is None:
+            self._seen = write.audit_seq
+            head = anchors.Head(self.info.uuid, write.audit_seq, write.audit_mac, write.now)
+            anchors.remember(self.state, self._audit_key, head)
 
     def head(self) -> int:
         """The last number of the change sequence."""

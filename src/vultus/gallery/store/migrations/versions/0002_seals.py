@@ -18,6 +18,7 @@ def upgrade() -> None:
     """The columns; what they hold needs the key, see `migrate.seal`."""
     op.add_column("gallery", sa.Column("doubted_since", ID, nullable=True))
     op.add_column("gallery", sa.Column("sealed_tally", sa.LargeBinary(), nullable=True))
+    op.add_column("gallery", sa.Column("restored_seq", ID, nullable=True))
     op.add_column("collections", sa.Column("calibration_digest", sa.String(length=64), nullable=True))
     for table in SEALED:
         op.add_column(table, sa.Column("mac", sa.LargeBinary(), nullable=True))
