@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import logging
 import os
 import uuid
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from vultus.errors import VultusError
 from vultus.gallery.audit import GENESIS, seal_head
@@ -129,7 +131,7 @@ class Store:
                 raise VultusError(
                     f"gallery {database.label} does not exist; check the path, or enrol someone there first"
                 )
-            with database.friendly(), database.reading() as connection:
+            with _storable(), database.friendly(), database.reading() as connection:
                 migrate.check_revision(migrate.revision(connection), database.label)
                 row = connection.execute(select(gallery)).one()
             info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
@@ -292,6 +294,11 @@ def _storable() -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise VultusError(
             f"a text holds the half character {error.object[error.start]!r}, which cannot be stored; remove it"
+        ) from None
+    except (NoResultFound, MultipleResultsFound, json.JSONDecodeError) as error:
+        why = " ".join(str(error).split())[:80]
+        raise VultusError(
+            f"the gallery's tables hold what no gallery wrote ({why}); restore a backup", code="damaged"
         ) from None
     except OverflowError:
         raise VultusError("a number is too large: those of a gallery have at most 64 bits") from None
