@@ -212,9 +212,13 @@ class Binding:
 
     @property
     def calibration(self) -> Calibration:
-        """CalibrationError, saying how to make one, where the recogniser has none."""
-        recognizer = self.recognizer
-        return require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
+        """CalibrationError where the recogniser has none, or one that does not hold here: see `require_calibration`."""
+        return require_calibration(self.recognizer)
+
+    @property
+    def calibration_if_any(self) -> Calibration | None:
+        """None where the recogniser has none; one that does not hold here is an error all the same."""
+        return None if self.recognizer.calibration is None else self.calibration
 
     def take(self, model: str | Path | Embedder, recognizer: Embedder) -> None:
         """Go on with another model: the collection was moved to it."""
