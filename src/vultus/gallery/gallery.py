@@ -126,6 +126,14 @@ class Gallery:
             collections.set_settings(write, collection, settings)
         return settings
 
+    def accept_calibration(self) -> str | None:
+        """Let the calibration that the model holds now decide, in place of the one that did; its digest, None for none.
+
+        A collection decides by one calibration: another one is refused (CalibrationError, code calibration_changed)
+        until it is accepted here, which the audit log tells.
+        """
+        return self._binding.accept_calibration()
+
     def enroll(
         self,
         person: str,

@@ -305,3 +305,58 @@ def test_the_digest_is_of_the_content(recognizer) -> None:
     assert len(found.digest) == 64
     for other in ({"source": "x"}, {"crops": made_by("yunet")}, {"created": "2020-01-01T00:00:00+00:00"}):
         assert dataclasses.replace(found, **other).digest != found.digest
+
+
+@pytest.fixture
+def bound(place, recognizer, picture):
+    """A gallery's place, and its recogniser with another calibration than the one that decides there."""
+    with Gallery.open(place, model=recognizer, settings=UNGATED) as gallery:
+        gallery.enroll("alice", picture(1))
+        gallery.identify(picture(1), fpir=0.05)
+    other = copy.copy(recognizer)
+    other.calibration = dataclasses.replace(recognizer.calibration, source="consistently forged")
+    return place, other
+
+
+def kinds(gallery: Gallery) -> list[str]:
+    return [entry.kind for entry in gallery.custody.log()]
+
+
+def test_another_calibration_decides_only_after_it_was_accepted(bound, picture) -> None:
+    place, other = bound
+    with Gallery.open(place, model=other, settings=UNGATED) as gallery:
+        for refused_call in (
+            lambda: gallery.identify(picture(1), fpir=0.05),
+            lambda: gallery.verify("alice", picture(1), fmr=0.01),
+            lambda: gallery.enroll("alice", picture(1, 2)),
+            lambda: gallery.investigate(picture(1)),
+        ):
+            with pytest.raises(CalibrationError) as refused:
+                refused_call()
+            assert refused.value.code == "calibration_changed"
+            assert refused.value.fields["found"] == other.calibration.digest
+        assert gallery.accept_calibration() == other.calibration.digest
+        assert gallery.identify(picture(1), fpir=0.05)[0].decision.kind is Kind.MATCH
+        assert kinds(gallery).count("calibration_changed") == 1
+        assert gallery.custody.verify_log() == []
+
+
+def test_a_calibration_that_was_taken_out_switches_no_guard_off(bound, picture) -> None:
+    place, other = bound
+    other.calibration = None
+    with Gallery.open(place, model=other, settings=UNGATED) as gallery:
+        with pytest.raises(CalibrationError) as refused:
+            gallery.enroll("alice", picture(2))
+        assert refused.value.code == "calibration_changed"
+
+
+def test_a_first_calibration_is_bound_when_it_first_decides(place, recognizer, picture) -> None:
+    bare = copy.copy(recognizer)
+    bare.calibration = None
+    with Gallery.open(place, model=bare, settings=UNGATED) as gallery:
+        gallery.enroll("alice", picture(1))
+        assert "calibration_bound" not in kinds(gallery)
+    with Gallery.open(place, model=recognizer, settings=UNGATED) as gallery:
+        for _ in range(2):
+            gallery.identify(picture(1), fpir=0.05)
+        assert kinds(gallery).count("calibration_bound") == 1

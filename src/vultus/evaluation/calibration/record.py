@@ -11,6 +11,7 @@ import hashlib
 import json
 import operator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import expm1, isfinite, log1p
 from typing import Any
 
@@ -118,7 +119,7 @@ class Calibration:
             crops=crops,
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of its canonical JSON: the same thresholds, of the same data, made the same way."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
