@@ -201,8 +201,9 @@ class Calibration:
         if not self.images:
             people = f"pairs of {self.identities:,} identities" if self.identities else "pairs of unknown people"
         unsure = ", pairs taken for independent" if self.independent else ""
+        crops = f"crops by {self.crops}" if self.crops else "crops by an unknown detector"
         lines = [
-            f"calibrated on {self.source} ({self.split}): {people}",
+            f"calibrated on {self.source} ({self.split}): {people}, {crops}",
             (
                 f"{self.mated:,} mated and {self.non_mated:,} non-mated pairs support false match rates down to "
                 f"{self.floor:.2g}{unsure}; {self.created[:10]}, vultus {self.vultus_version}, contract "
