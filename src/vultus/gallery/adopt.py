@@ -46,7 +46,12 @@ def adopt(store: Store, name: str, recognizer: Embedder, reference: str, evidenc
             )
         digest, verdicts = _checked(Path(evidence), collection, contract.id)
         count = _rebind(store, write, collection, contract.id)
-        values = {"model": reference, "contract_id": contract.id, "sealed_snapshot_key": None}
+        values = {
+            "model": reference,
+            "contract_id": contract.id,
+            "sealed_snapshot_key": None,
+            "calibration_digest": None,
+        }
         write.update(collection_rows, collection_rows.c.id == collection.id, **values)
         write.append("rebuild", collection.id)
         write.announce(collection.id)

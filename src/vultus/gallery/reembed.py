@@ -137,6 +137,7 @@ def cut_over(store: Store, name: str, *, leave_behind: bool = False, contract_id
             "contract_id": collection.next_contract_id,
             "dim": collection.next_dim,
             "sealed_rotation_key": store.key.wrap(collection.next_rotation_key or b"", rotation_bound(collection.uuid)),
+            "calibration_digest": None,  # the new model's is bound with its first decision
             **_nothing_next(),
         }
         write.update(collection_rows, collection_rows.c.id == collection.id, **values)

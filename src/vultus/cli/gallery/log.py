@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 MOST = 50
 """Entries listed unless --limit says more."""
 KINDS = (
-    *("backup_made", "collection_created", "collection_renewed", "consent_recorded", "consent_withdrawn"),
+    *(
+        "backup_made",
+        "calibration_bound",
+        "calibration_changed",
+        "collection_created",
+        "collection_renewed",
+        "consent_recorded",
+        "consent_withdrawn",
+    ),
     *("cut_over", "described", "enrolled", "erased", "erasure_replayed", "exported", "gallery_created", "identified"),
     *("investigated", "key_rotated", "listed", "log_mended", "model_adopted", "reembedded", "reembedding_abandoned"),
     *("reembedding_begun", "restored", "retention_changed", "rollback_accepted", "settings_changed", "suspended"),

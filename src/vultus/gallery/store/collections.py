@@ -53,6 +53,8 @@ class Collection:
     next_contract_id: str | None
     next_dim: int | None
     next_rotation_key: bytes | None = field(repr=False)
+    calibration_digest: str | None
+    """Of the calibration that decides here, `Calibration.digest`; None until the first decision."""
 
     stamp: tuple = field(default=(), repr=False)
     """The row that this was made of: while it is the same, so is the collection."""
@@ -80,6 +82,7 @@ def create(
     settings: Settings,
     *,
     uuid_: str | None = None,
+    calibration_digest: str | None = None,
 ) -> Collection:
     """Make a collection; VultusError where the name is taken."""
     name = clean_name(name)
@@ -96,8 +99,10 @@ def create(
         created=write.now,
         settings=settings.model_dump(),
         sealed_rotation_key=store.key.wrap(os.urandom(32), rotation_bound(made)),
+        calibration_digest=calibration_digest,
     )
-    write.audit("collection_created", made, None, {"contract": contract_id, "settings": settings.model_dump()})
+    details = {"contract": contract_id, "calibration": calibration_digest, "settings": settings.model_dump()}
+    write.audit("collection_created", made, None, details)
     return get(store, write.connection, name)
 
 
@@ -147,6 +152,13 @@ def set_settings(write: Write, collection: Collection, settings: Settings) -> No
     changed: Mapping = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
     write.update(collections, collections.c.id == collection.id, settings=after)
     write.audit("settings_changed", collection.uuid, None, changed)
+
+
+def bind_calibration(write: Write, collection: Collection, digest: str | None) -> None:
+    """Let the calibration of this digest decide from now on; the audit log says which one did before."""
+    write.update(collections, collections.c.id == collection.id, calibration_digest=digest)
+    kind = "calibration_bound" if collection.calibration_digest is None else "calibration_changed"
+    write.audit(kind, collection.uuid, None, {"from": collection.calibration_digest, "to": digest})
 
 
 def last_change(connection: Connection, collection: Collection) -> int:
@@ -210,6 +222,7 @@ def _collection(store: Store, connection: Connection, row: Row) -> Collection:
         row.next_contract_id,
         row.next_dim,
         opened(row.next_rotation_key, rotation_bound(row.uuid)),
+        row.calibration_digest,
         tuple(row),
     )
 
