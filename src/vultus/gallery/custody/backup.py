@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -86,19 +86,13 @@ def backup(store: Store, path: str | Path, *, overwrite: bool = False, progress:
 
 @contextmanager
 def work_in(state: Path) -> Iterator[Path]:
-    """A folder for working copies in a gallery's state folder, which is made where it is not there."""
-    there = state.exists()
+    """A folder for working copies in `state`, which is made where it is not there."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot write to {state}: {error.strerror}", code="unwritable", path=state) from None
-    try:
-        with working_folder(state, "copy") as folder:
-            yield folder
-    finally:
-        if not there:
-            with suppress(OSError):  # it has something in it by now
-                state.rmdir()
+    with working_folder(state, "copy") as folder:
+        yield folder
 
 
 def describe_backup(path: str | Path) -> BackupInfo:

@@ -20,7 +20,6 @@ from vultus.gallery.store import Collection, Person, Store, Write, collections, 
 from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import crops, erasures, gallery, templates
 from vultus.gallery.store.schema import persons as person_rows
-from vultus.gallery.store.sqlite import SQLite
 
 log = logging.getLogger(__name__)
 
@@ -197,10 +196,9 @@ def refusals(store: Store) -> list[VultusError]:
 
 
 def sweep_leftovers(store: Store) -> None:
-    """Delete what killed processes left unfinished in the state folder and beside a SQLite file."""
+    """Delete what killed processes left unfinished in the state folder, and beside it, where a SQLite file lies."""
     drop_leftovers(store.state)
-    if isinstance(store.database, SQLite):
-        drop_leftovers(store.database.path.parent)
+    drop_leftovers(store.state.parent)
 
 
 def verify_receipt(receipt: Receipt | str | bytes | Path, public_key: str | None = None) -> Receipt:

@@ -96,7 +96,7 @@ def append(store: Store, receipts: Sequence[Receipt]) -> None:
             if len(last) < 2 or last[1] or not _is_signed(last[0], store.info.public_key):
                 raise LedgerDamaged("the last line does not hold", path=path)
             # Whoever opened the gallery meanwhile may have added them from the database.
-            fresh = [receipt for receipt in receipts if receipt.person_uuid.encode() not in recent]
+            fresh = [receipt for receipt in receipts if f'"person_uuid":"{receipt.person_uuid}"'.encode() not in recent]
             _write(handle, size, _lines_for(fresh, last[0], store.signing_key), path)
     except (LedgerDamaged, FileNotFoundError):
         mend(store)

@@ -88,7 +88,8 @@ def restore(
     try:
         if database.exists():
             raise VultusError(f"gallery {database.label} exists already; name a new file or an empty database")
-        with work_in(database.state_folder(claimed.gallery)) as folder, unsealed(path, kek, folder) as (info, copy):
+        near = database.state_folder(claimed.gallery).parent  # where whatever opens the gallery sweeps
+        with work_in(near) as folder, unsealed(path, kek, folder) as (info, copy):
             _upgrade(copy)
             with opened_copy(copy) as source:
                 row = source.execute(select(gallery)).one()
