@@ -143,3 +143,13 @@ def test_a_damaged_ledger_that_tells_more_than_the_database_stops_the_gallery(pe
     catch_up(people.store)
     assert [error.code for error in refusals(people.store)] == ["ledger_damaged"]
     assert list(path.parent.glob("erasures.damaged-*.jsonl")) == []
+
+
+def test_a_new_gallery_where_another_was_begins_its_own(people, tmp_path):
+    people.store.close()
+    (tmp_path / "people.db").unlink()
+    people.store = Store.create(tmp_path / "people.db")
+    catch_up(people.store)
+    assert refusals(people.store) == []
+    [aside] = people.store.state.glob("erasures.other-gallery-*.jsonl")
+    assert len(aside.read_bytes().splitlines()) == 4

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vultus.files import drop_leftovers, writing
 from vultus.gallery.custody import backup, catch_up, erase, export_person, restore
 from vultus.gallery.store import Store
 
@@ -91,3 +92,25 @@ def test_killed_at_work(people, tmp_path):
             path.unlink()
     restore(tmp_path / "b.vultus", new / "last.db", key, ledgers=[state / "erasures.jsonl"])
     assert unfinished(new) == [] and naming(new) == []
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_an_unfinished_file_goes_once_its_process_is_gone(tmp_path, monkeypatch, nameless):
+    """Where the file system cannot keep a file without a name, it has one until it is whole."""
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+    def write() -> None:
+        with writing(tmp_path / "out.json", text=True) as file:
+            file.write(NAME)
+            file.flush()
+            time.sleep(60)
+
+    with writing(tmp_path / "mine.json") as mine:
+        killed(write, 0.3)
+        left = [path for path in naming(tmp_path) if path.name.startswith(".out.json-")]
+        assert len(left) == (0 if nameless else 1)
+        assert drop_leftovers(tmp_path) == left, "and not what is at work"
+        mine.write(b"done")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+    assert (tmp_path / "mine.json").read_bytes() == b"done"

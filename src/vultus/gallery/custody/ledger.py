@@ -106,7 +106,7 @@ def mend(store: Store) -> int:
     """Add the receipts that the database has and the file lacks, as after a crash in between; how many that were.
 
     A missing ledger is begun. A damaged one is kept beside under another name, and made anew from the database where
-    that has as many receipts and all that can still be read; else LedgerDamaged.
+    that has as many receipts and all that can still be read; else LedgerDamaged. Another gallery's is kept beside, too.
     """
     path = ledger_path(store)
     if not path.exists():
@@ -346,17 +346,30 @@ def _make_anew(store: Store, content: bytes, error: LedgerDamaged) -> int:
     readable = {receipt.person_uuid for receipt in _salvaged(content, store)}
     with store.reading() as connection:
         told = known(connection)
+    if _is_anothers(content, store):  # a gallery of this name was here before
+        return _replace(store, error, "other-gallery")
     if not readable <= told or len(content.split(b"\n")) - 2 > len(told):
         raise error
     return _replace(store, error)
 
 
-def _replace(store: Store, error: LedgerDamaged) -> int:
+def _is_anothers(content: bytes, store: Store) -> bool:
+    """Whether the file begins as another gallery's ledger, and no line of it is of this one."""
+    lines = content.split(b"\n")
+    first = _object(lines[0]) or {}
+    return (
+        first.get("format") == FORMAT
+        and first.get("gallery") != store.info.uuid
+        and not any(_is_signed(line, store.info.public_key) for line in lines)
+    )
+
+
+def _replace(store: Store, error: LedgerDamaged, why: str = "damaged") -> int:
     path = ledger_path(store)
     with store.reading() as connection:
         receipts = list(_stored(connection))
-    aside = set_aside(path, "damaged")
-    log.warning("%s; it was made anew from the database, and the damaged one is %s", error, aside.name)
+    aside = set_aside(path, why)
+    log.warning("%s; it was made anew from the database, and what was there is %s", error, aside.name)
     return _begin(store, path, receipts)
 
 
