@@ -1,9 +1,10 @@
-"""Files: read within bounds, written whole or not at all, and working folders that outlive nobody."""
+"""Files: read within bounds, written whole or not at all, and unfinished work that outlives nobody."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 import struct
@@ -20,8 +21,8 @@ try:
 except ImportError:  # Windows has no such locks; leftovers stay there until somebody deletes them
     fcntl = None
 
-WORK, PART = ".vultus-work", ".part"
-"""How working folders and unfinished files end; they begin with a dot."""
+WORK, PART = ".vultus-work", ".vultus-part"
+"""How working folders and unfinished files end; they begin with a dot, and no other program's do."""
 
 _FAULTS = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
@@ -95,28 +96,77 @@ def writing(
 ) -> Iterator[IO[Any]]:
     """A file to write to that gets its name when the block ends, whole and on the disk; nothing is left where it fails.
 
-    `mode`: who may read it. Without `overwrite`, never over something that is there. Codes: exists, unwritable.
+    Where the file system can (Linux, most local ones), it has no name before that, and kill -9 leaves nothing of it;
+    elsewhere it leaves a file that `drop_leftovers` deletes.
+
+    `mode`: who may read it. Without `overwrite`, never over something that is there. Codes: exists, not_a_file,
+    unwritable.
     """
     path = Path(path)
-    if not overwrite and os.path.lexists(path):
-        raise _exists(path, error)
+    _check_target(path, overwrite, error)
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-", suffix=PART)
-    except (OSError, ValueError) as fault:
-        raise _unwritable(path, fault, error) from None
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") if text else open(handle, "wb") as file:
+        handle, part = _started(path)
+        with open(handle, "w+", encoding="utf-8", newline="") if text else open(handle, "w+b") as file:
             yield file
             file.flush()
             if hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        publish(Path(temporary), path, overwrite=overwrite, error=error)
+                os.fchmod(handle, mode)
+            os.fsync(handle)
+            if part is None and not overwrite:
+                _name(handle, path)
+            else:
+                if part is None:
+                    part = path.with_name(f".{path.name[:100]}-{secrets.token_hex(8)}{PART}")
+                    _name(handle, part)
+                publish(part, path, overwrite=overwrite, error=error)
+    except FileExistsError:
+        raise _exists(path, error) from None
     except OSError as fault:
         raise _unwritable(path, fault, error) from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _check_target(path: Path, overwrite: bool, error: type[VultusError]) -> None:
+    """Nothing but a file is replaced: a rename onto a device would take its place."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as fault:  # ValueError: NUL in the path
+        raise _unwritable(path, fault, error) from None
+    if not overwrite:
+        raise _exists(path, error)
+    if path.exists() and not path.is_file():
+        raise error(f"{path} is no regular file; choose another path", code="not_a_file", path=path)
+
+
+def _started(path: Path) -> tuple[int, Path | None]:
+    """A handle, mode 0600, to write to, and its name where it needs one; locked as long as this process lives."""
+    folder = path.parent
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # not every file system can
+            handle = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            _lock(handle)
+            return handle, None
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name[:100]}-", suffix=PART)
+        if fcntl is None or (_lock(handle) and os.path.exists(name)):  # nobody took it for a leftover meanwhile
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _name(handle: int, path: Path) -> None:
+    """Give a file that has none its first name; FileExistsError where that is taken."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(f"/proc/self/fd/{handle}", path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def save_atomically(content: bytes, path: str | Path, *, mode: int = 0o644, overwrite: bool = True) -> None:
@@ -190,30 +240,40 @@ def _owned_folder(parent: Path, name: str) -> tuple[Path, int | None]:
 
 
 def drop_leftovers(parent: Path) -> list[Path]:
-    """Delete the working folders in `parent` whose process is gone; those deleted."""
+    """Delete the working folders and unfinished files in `parent` whose process is gone; those deleted."""
     gone = []
     with contextlib.suppress(OSError):
-        for folder in parent.glob(f".*{WORK}"):
-            lock = _locked(folder)
+        for path in [*parent.glob(f".*{WORK}"), *parent.glob(f".*{PART}")]:
+            lock = _locked(path)
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
                 os.close(lock)
-                gone.append(folder)
+                gone.append(path)
     return gone
 
 
-def _locked(folder: Path) -> int | None:
-    """The folder's lock, held until it is closed or the process ends; None where another process has it."""
+def _locked(path: Path) -> int | None:
+    """The lock of a folder or file, held until it is closed or the process ends; None where another process has it."""
     if fcntl is None:
         return None
     handle = None
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return handle
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if _lock(handle):
+            return handle
     if handle is not None:
         os.close(handle)
     return None
+
+
+def _lock(handle: int) -> bool:
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _exists(path: Path, error: type[VultusError]) -> VultusError:

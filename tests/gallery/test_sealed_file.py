@@ -7,7 +7,6 @@ import os
 import resource
 import stat
 import struct
-import time
 from pathlib import Path
 
 import numpy as np
@@ -216,19 +215,6 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
-    with pytest.raises(SealedFileError, match="No such file"):
-        write_sealed(path.parent / "none" / "f", KEY, HEADER, [])
     with pytest.raises(TypeError, match="numbers only"):
         write_sealed(path, KEY, HEADER, [np.array([None])])
     assert path.read_bytes() == content
-
-
-def test_what_a_killed_writer_left_goes_with_the_next_write(path: Path) -> None:
-    old, young, other = (path.parent / name for name in (f".{path.name}-a.part", f".{path.name}-b.part", ".x-a.part"))
-    for leftover in (old, young, other):
-        leftover.write_bytes(b"half")
-    long_ago = time.time() - 2 * sealed_file.LEFTOVER_SECONDS
-    for leftover in (old, other):
-        os.utime(leftover, (long_ago, long_ago))
-    write_sealed(path, KEY, HEADER, arrays())
-    assert sorted(path.parent.iterdir()) == sorted([young, other, path])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vultus.errors import CalibrationError, ContractError, VultusError
 from vultus.evaluation import Calibration
-from vultus.gallery.custody import catch_up, has_lapsed, suspend_lapsed
+from vultus.gallery.custody import catch_up, has_lapsed, refusals, suspend_lapsed
 from vultus.gallery.live import Current, Live
 from vultus.gallery.rates import require_calibration
 from vultus.gallery.reference import Embedder, load_stored, reference_of
@@ -76,6 +76,7 @@ class Binding:
         self._models_dir = models_dir
         self._settings = Settings.parse(dict(settings or {}))
         self._store: Store | None = None
+        self._refused: list[VultusError] = []
         self._live: Live | EngineLive | None = None
         self._known: Collection | None = None
         self._recognizer: Embedder | None = None
@@ -124,8 +125,7 @@ class Binding:
         with self._lock:
             if self._live is None:
                 if self._store is None and self._exists():
-                    self._store = Store.open(self.place.address, self.place.key, self.place.actor)
-                    catch_up(self._store)
+                    self._begin(Store.open(self.place.address, self.place.key, self.place.actor))
                 if self._store is not None:
                     with self._store.reading() as connection:
                         found = collections.find(self._store, connection, self.place.collection)
@@ -141,12 +141,14 @@ class Binding:
         return self._store
 
     def current(self, at_least: int | None = None) -> Current | EngineCurrent | None:
-        """The collection and its index as they are now; None before the first enrolment."""
+        """The collection and its index as they are now; None before the first enrolment.
+
+        Here, in `existing` and in `make`, VultusError for what `custody.refusals` finds.
+        """
         live = self.live
         if live is None or self._store is None:
             return None
-        if self._store.rollback is not None:
-            raise self._store.rollback
+        self._admit()
         found = live.current(at_least)
         if found.collection.settings.require_consent:  # a consent runs out by itself: nothing was written then
             with self._store.reading() as connection:
@@ -155,6 +157,18 @@ class Binding:
                 suspend_lapsed(self._store, self.place.collection)
                 found = live.current(at_least)
         return found
+
+    def _begin(self, store: Store) -> None:
+        catch_up(store)
+        self._refused = refusals(store)
+        self._store = store
+
+    def _admit(self) -> None:
+        """VultusError where the gallery, as it was when it was opened and still is, must be put right first."""
+        if self._refused and self._store is not None:
+            self._refused = refusals(self._store)
+        if self._refused:
+            raise self._refused[0]
 
     def follow(self) -> None:
         """Bring the index in this process up to now; an engine has a follower of its own."""
@@ -173,7 +187,8 @@ class Binding:
             if self.live is None:
                 info = self.info
                 if self._store is None:
-                    self._store = Store.create(self.place.address, self.place.key, self.place.actor)
+                    self._begin(Store.create(self.place.address, self.place.key, self.place.actor))
+                assert self._store is not None, "just begun"
                 with self._store.writing() as write:
                     found = collections.find(self._store, write.connection, info.collection)
                     if found is None:
@@ -189,8 +204,7 @@ class Binding:
                             calibration_digest=own.digest if own else None,
                         )
                 self._attach(self._store, found)
-            if self.store.rollback is not None:
-                raise self.store.rollback
+            self._admit()
             return self.store
 
     def collection(self) -> Collection | None:

@@ -137,6 +137,10 @@ class Custodian:
         """Erase people for good, all or none of those named: see `Gallery.erase`."""
         return custody.erase(self._binding.store, self._collection, people, reason)
 
+    def erase_returned(self) -> custody.Erased:
+        """Erase again whoever had been erased and is there again, in every collection: see `custody.erase_returned`."""
+        return custody.erase_returned(self._binding.store)
+
     def log(
         self, *, after: int = 0, person: str | None = None, kind: str | None = None, limit: int | None = None
     ) -> list[Entry]:

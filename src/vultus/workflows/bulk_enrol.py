@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
+from vultus.files import writing
 from vultus.terminal import track
 from vultus.workflows.bulk_sources import Entry, Photo, open_source
 
@@ -257,19 +257,16 @@ def _noting(done: Summary, report: Path | None) -> Iterator[Notes]:
     if report is None:
         yield Notes(done)
         return
-    part = report.with_name(f"{report.name}.part")
-    try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise VultusError(f"cannot write the report {report}: {error.strerror}; choose another path") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+    interrupted: BaseException | None = None
+    with writing(report, mode=0o600, text=True) as file:
+        try:
             write = csv.writer(file).writerow
             write(HEADER)
             yield Notes(done, write)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise VultusError(f"cannot write the report {report}: {error.strerror}; make room") from None
-    finally:
-        if part.exists():
-            os.replace(part, report)
+        except BaseException as error:
+            interrupted = error
+    if isinstance(interrupted, OSError):
+        told = f"cannot write the report {report}: {interrupted.strerror}; make room"
+        raise VultusError(told, code="unwritable", path=report) from None
+    if interrupted is not None:
+        raise interrupted

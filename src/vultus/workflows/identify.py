@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
+from vultus.files import writing
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery, Identified
@@ -27,39 +27,40 @@ def identify_photographs(
     at_least: int | None = None,
 ) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
     """([(photograph, faces with decisions)], [(skipped photograph, reason)]); raises only where every one failed."""
-    if draw is not None and draw.suffix.lower() not in FORMATS:  # before a search that the audit log would show
+    if draw is None:
+        return _identified(gallery, images, fpir=fpir, where=where, k=k, at_least=at_least)
+    if draw.suffix.lower() not in FORMATS:
         raise VultusError(f"cannot write {draw}: give a path that ends in {', '.join(FORMATS)}")
+    with writing(draw, mode=0o600) as file:  # opened before a search that the audit log would show; it holds names
+        results, skipped = _identified(gallery, images, fpir=fpir, where=where, k=k, at_least=at_least)
+        file.write(drawn(*results[0], draw.suffix))
+    return results, skipped
+
+
+def _identified(
+    gallery: Gallery, images: Sequence[Path], **options: Any
+) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
     results, skipped = [], []
     for path in images:
         try:
-            results.append((path, gallery.identify(path, fpir=fpir, where=where, k=k, at_least=at_least)))
+            results.append((path, gallery.identify(path, **options)))
         except ImageError as error:
             skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
     if not results:
         path, reason = skipped[0]
         why = f"{path} {reason}"
         raise VultusError(why if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read: {why}")
-    if draw is not None:
-        draw_answer(results[0][0], results[0][1], draw)
     return results, skipped
 
 
-def draw_answer(photograph: Path, found: Sequence[Identified], out: Path) -> None:
-    """Write the photograph with boxes and names, mode 0600; the format follows the suffix of `out`."""
+def drawn(photograph: Path, found: Sequence[Identified], suffix: str) -> bytes:
+    """The photograph with boxes and names, in the format of `suffix`, for example ".png"."""
     from PIL import Image
 
     from vultus.faces import read_image
     from vultus.gallery import draw_decisions
 
+    content = io.BytesIO()
     picture = Image.fromarray(draw_decisions(read_image(photograph), found))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem[:100]}.", suffix=out.suffix)
-        os.close(handle)  # mode 0600, as it holds names
-        try:
-            picture.save(temporary)
-            os.replace(temporary, out)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise VultusError(f"cannot write {out}: {error}; give a path ending in .jpg or .png") from None
+    picture.save(content, Image.registered_extensions()[suffix.lower()])
+    return content.getvalue()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from vultus.errors import VultusError
-from vultus.gallery.custody.backup import backup, describe_backup, opened_copy, unseal
+from vultus.gallery.custody.backup import backup, describe_backup, opened_copy, unsealed
 from vultus.gallery.protection import KeyEncryptionKey, ProtectionError
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import Sample, Store, collections, persons, templates
@@ -47,8 +47,11 @@ def test_a_backup_holds_every_row(store: Store, tmp_path: Path) -> None:
     made = backup(store, tmp_path / "b.vultus", progress=lambda done, total: told.append((done, total)))
     assert (made.persons, made.templates, made.gallery) == (3, 3, store.info.uuid)
     assert told[-1][0] == told[-1][1] > 10
-    unseal(made.path, store.key, tmp_path / "plain.db")
-    with opened_copy(tmp_path / "plain.db") as copy, store.reading() as source:
+    with (
+        unsealed(made.path, store.key, tmp_path) as (_, plain),
+        opened_copy(plain) as copy,
+        store.reading() as source,
+    ):
         for table in metadata.sorted_tables:
             query = select(table).order_by(*table.primary_key.columns)
             mine = [tuple(row) for row in copy.execute(query)]
@@ -69,8 +72,11 @@ def test_nothing_of_a_person_can_be_read_in_it(store: Store, tmp_path: Path) -> 
         assert text not in content
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
-    with pytest.raises(ProtectionError, match="made under"):
-        unseal(made.path, KeyEncryptionKey.generate(), tmp_path / "other.db")
+    with (
+        pytest.raises(ProtectionError, match="made under"),
+        unsealed(made.path, KeyEncryptionKey.generate(), tmp_path),
+    ):
+        raise AssertionError
 
 
 def test_a_changed_backup_is_refused(store: Store, tmp_path: Path) -> None:
@@ -79,8 +85,8 @@ def test_a_changed_backup_is_refused(store: Store, tmp_path: Path) -> None:
     for at in (20, 100, len(content) // 2, len(content) - 1):
         content[at] ^= 1
         made.path.write_bytes(content)
-        with pytest.raises(ProtectionError):
-            unseal(made.path, store.key, tmp_path / f"{at}.db")
+        with pytest.raises(ProtectionError), unsealed(made.path, store.key, tmp_path):
+            raise AssertionError
         content[at] ^= 1
 
 

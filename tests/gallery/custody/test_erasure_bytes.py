@@ -251,7 +251,8 @@ def run_rounds(crowd: Crowd, files: Callable[[], list[Path]], rounds: int) -> in
         (crowd.store.state / "copy").unlink(missing_ok=True)
         crowd.follow()
         assert crowd.finds_everybody()
-    assert len(ledger.read(ledger.ledger_path(crowd.store), crowd.store.info.public_key)) == erased
+    info = crowd.store.info
+    assert len(ledger.read(ledger.ledger_path(crowd.store), info.uuid, info.public_key).receipts) == erased
     return erased
 
 

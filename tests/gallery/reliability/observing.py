@@ -218,7 +218,7 @@ def check_whole(gallery: Gallery, place: str | Path, before: State, told: Sequen
                 assert connection.execute(orphans).scalar_one() == 0, f"{table.name} without their person"
             erased = set(connection.execute(select(tables.erasures.c.person_uuid)).scalars())
         assert not row.scrub_pending, "opening it again took the erased bytes out"
-        noted = ledger.read(ledger.ledger_path(store), store.info.public_key)
+        noted = ledger.read(ledger.ledger_path(store), store.info.uuid, store.info.public_key).receipts
         assert {receipt.person_uuid for receipt in noted} == erased
         check_index(gallery, fresh, state)
     return state

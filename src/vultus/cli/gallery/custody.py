@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,6 +18,7 @@ from vultus.cli.gallery.people import Person, read, tell_consents
 from vultus.terminal import shown, table, warn
 
 if TYPE_CHECKING:
+    from vultus.gallery.custody import Erased
     from vultus.gallery.protection import Receipt
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; a script is never asked.")]
@@ -110,14 +114,15 @@ def sweep(
 ) -> None:
     """Who is due to be erased: consent withdrawn or ended, or kept long enough. With --erase they are erased.
 
-    Exit code 1 where somebody could not be erased, or the deleted bytes are not yet out of the database's files.
+    Exit code 1 where somebody could not be erased, the deleted bytes are not yet out of the database's files, or the
+    receipts could not be written to their file; they are printed then, and are in the ledger.
     """
     with at.open() as people:
         if erase and not yes:
             _ask(lambda: f"Erase {count(len(people.custody.due()), 'person', 'people')} for good?")
-        write = _receipt_file(receipts if erase else None)
-        done = people.custody.sweep(dry_run=not erase)
-        write(done.receipts)
+        with _receipt_file(receipts if erase else None) as write:
+            done = people.custody.sweep(dry_run=not erase)
+            kept = write(done.receipts)
     warn([*(f"{name} is not erased: {why}" for name, why in done.failed), *done.warnings])
 
     def lines() -> None:
@@ -136,6 +141,8 @@ def sweep(
             table(f"{count(len(rows), 'person', 'people')} due", ("person", "name", "why", "since"), rows, [note])
         else:
             typer.echo(note)
+        if not kept:
+            _print(done.receipts)
 
     document = {
         "due": [asdict(one) for one in done.due],
@@ -144,13 +151,13 @@ def sweep(
         "scrubbed": done.scrubbed,
     }
     at.answer(document, lines)
-    raise typer.Exit(0 if done.scrubbed and not done.failed else 1)
+    raise typer.Exit(0 if done.scrubbed and not done.failed and kept else 1)
 
 
 def export(
     at: At,
     person: Person,
-    out: Annotated[Path, typer.Option(help="A .zip file or a folder that does not exist yet.")],
+    out: Annotated[Path, typer.Option(help="A .zip file that does not exist yet.")],
 ) -> None:
     """Write all that is held about a person. For them: details, consents, log entries, embeddings, kept crops."""
     with at.open() as people:
@@ -160,40 +167,77 @@ def export(
 
 def erase(
     at: At,
-    people: Annotated[list[str], typer.Argument(metavar="PERSON...", help="Ids: all of them are erased, or none.")],
+    people: Annotated[
+        list[str] | None, typer.Argument(metavar="PERSON...", help="Ids: all of them are erased, or none.")
+    ] = None,
+    returned: Annotated[
+        bool,
+        typer.Option("--returned", help="Everybody, in every collection, who had been erased and is there again."),
+    ] = False,
     reason: Annotated[str, typer.Option(help="For the receipt, which is kept for ever: no names.")] = "",
     yes: Yes = False,
     receipts: Receipts = None,
 ) -> None:
     """Erase people for good. Gone are key, templates, crops, details, index entries, and their bytes in the files.
 
-    Prints a signed receipt each. Exit code 1 where the bytes are not yet out of the database's files.
+    Prints a signed receipt each. Exit code 1 where the bytes are not yet out of the database's files, or the receipts
+    could not be written to their file; they are printed then, and are in the ledger.
     """
+    from vultus.errors import VultusError
+
+    if bool(people) is returned:
+        raise VultusError("name people to erase, or give --returned")
+    if returned:
+        _erase_returned(at, yes, receipts)
     with at.open() as gallery:
-        named = [gallery.custody.person(person) for person in people]
+        named = [gallery.custody.person(person) for person in people or ()]
         found = list({one.person.uuid: one for one in named}.values())  # an id may be spelt in two ways
         if not yes:
             templates = sum(len(one.templates) for one in found)
             _ask(
                 lambda: f"Erase {', '.join(one.person.external_id for one in found)} ({count(templates, 'template')})?"
             )
-        write = _receipt_file(receipts)
-        done = gallery.custody.erase(*people, reason=reason)
-        write(done.receipts)
-    warn(done.warnings)
+        with _receipt_file(receipts) as write:
+            done = gallery.custody.erase(*(people or ()), reason=reason)
+            kept = write(done.receipts)
 
     def lines() -> None:
         for who, receipt in zip(found, done.receipts, strict=True):
             counts = f"{count(receipt.templates, 'template')}, {count(receipt.crops, 'crop')}"
             typer.echo(f"{who.person.external_id}: erased at {receipt.erased_at}, {counts}")
-        if receipts is None:
-            for receipt in done.receipts:
-                typer.echo(f"receipt: {receipt.to_json()}")
-        else:
-            typer.echo(f"receipts: {receipts}")
 
-    at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, lines)
-    raise typer.Exit(0 if done.scrubbed else 1)
+    _tell_erased(at, done, receipts, kept, lines)
+
+
+def _erase_returned(at: At, yes: bool, receipts: Path | None) -> NoReturn:
+    from vultus.gallery.custody import erase_returned
+
+    with at.store() as store:
+        if not yes:
+            _ask(lambda: "Erase everybody whom the ledger says was erased?")
+        with _receipt_file(receipts) as write:
+            done = erase_returned(store)
+            kept = write(done.receipts)
+    _tell_erased(at, done, receipts, kept, lambda: typer.echo(f"{count(len(done.receipts), 'erasure')} made good"))
+
+
+def _tell_erased(at: At, done: Erased, receipts: Path | None, kept: bool, lines: Callable[[], None]) -> NoReturn:
+    warn(done.warnings)
+
+    def everything() -> None:
+        lines()
+        if receipts is None or not kept:
+            _print(done.receipts)
+        else:
+            typer.echo(f"receipts: {shown(receipts)}")
+
+    at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, everything)
+    raise typer.Exit(0 if done.scrubbed and kept else 1)
+
+
+def _print(receipts: Sequence[Receipt]) -> None:
+    for receipt in receipts:
+        typer.echo(f"receipt: {receipt.to_json()}")
 
 
 def verify_receipts(
@@ -246,19 +290,33 @@ def _ask(question: Callable[[], str]) -> None:
         raise typer.Exit(1)
 
 
-def _receipt_file(path: Path | None) -> Callable[[Sequence[Receipt]], None]:
-    """Where receipts go; opened before anybody is erased, so that a bad path is told in time."""
+@contextmanager
+def _receipt_file(path: Path | None) -> Iterator[Callable[[Sequence[Receipt]], bool]]:
+    """What writes receipts to the end of a file that is opened before anybody is erased; whether it could."""
     if path is None:
-        return lambda _: None
-    from vultus.errors import VultusError
+        yield lambda _: True
+        return
+    from vultus.errors import FileError
 
     try:
-        path.open("a").close()
-    except OSError as error:
-        raise VultusError(f"cannot write the receipts to {path}: {error.strerror}; choose another path") from None
+        file = path.open("ab", buffering=0)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise FileError(
+            f"cannot write the receipts to {path}: {why}; choose another path", code="unwritable", path=path
+        ) from None
 
-    def write(made: Sequence[Receipt]) -> None:
-        with path.open("a") as file:
-            file.writelines(f"{receipt.to_json()}\n" for receipt in made)
+    def write(made: Sequence[Receipt]) -> bool:
+        rest = memoryview("".join(f"{receipt.to_json()}\n" for receipt in made).encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                os.fsync(file.fileno())
+            return True
+        except OSError as error:
+            warn([f"the receipts cannot be written to {path} ({error.strerror}); the answer and the ledger hold them"])
+            return False
 
-    return write
+    with file:
+        yield write

@@ -37,7 +37,7 @@ def backup(
     from vultus.gallery.custody.backup import backup as back_up
 
     if out.exists() and not overwrite:
-        raise VultusError(f"{out} is there already; choose another name, or give --overwrite")
+        raise VultusError(f"{out} is there already; choose another name, or give --overwrite", code="exists", path=out)
     with at.store() as store, bar("copying rows") as progress:
         made = back_up(store, out, overwrite=overwrite, progress=progress)
     told = f"{count(made.persons, 'person', 'people')}, {count(made.templates, 'template')}, {made.size / 1e6:,.1f} MB"
@@ -199,10 +199,14 @@ def follow(
     ] = False,
 ) -> None:
     """Keep a vector engine in step, until Ctrl-C. It is told the collection's rotated rows, and no names."""
+    from vultus.gallery.custody import catch_up, refusals
     from vultus.gallery.engines import EngineFollower
     from vultus.gallery.store import collections
 
     with at.store() as store:
+        catch_up(store)
+        for error in refusals(store):  # the engine must not be told of who was erased
+            raise error
         with store.reading() as connection:
             found = collections.get(store, connection, at.collection)
         with EngineFollower(store, found, engine) as follower:

@@ -11,7 +11,15 @@ from vultus.gallery.custody.consent import (
     valid_consent,
     withdraw_consent,
 )
-from vultus.gallery.custody.erase import Erased, catch_up, erase, verify_receipt
+from vultus.gallery.custody.erase import (
+    Erased,
+    catch_up,
+    erase,
+    erase_returned,
+    refusals,
+    sweep_leftovers,
+    verify_receipt,
+)
 from vultus.gallery.custody.export import export_person
 from vultus.gallery.custody.rekey import Rotated, rotate_key
 from vultus.gallery.custody.renew import Renewed, renew
@@ -35,16 +43,19 @@ __all__ = [
     "describe_backup",
     "due",
     "erase",
+    "erase_returned",
     "export_person",
     "has_lapsed",
     "record_consent",
     "record_in",
+    "refusals",
     "renew",
     "restore",
     "retain_until",
     "rotate_key",
     "suspend_lapsed",
     "sweep",
+    "sweep_leftovers",
     "valid_consent",
     "verify_receipt",
     "withdraw_consent",

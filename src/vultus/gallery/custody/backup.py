@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import math
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from sqlalchemy import Connection, Table, func, insert, select
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
+from vultus.files import working_folder, writing
 from vultus.gallery.audit import anchor
-from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, read_header, read_sealed, write_sealed
+from vultus.gallery.custody.erase import sweep_leftovers
+from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, read_header, read_sealed, seal_into
 from vultus.gallery.store import Store, clock, migrate
 from vultus.gallery.store.schema import gallery, metadata, persons
-from vultus.gallery.store.sqlite import SQLite
+from vultus.gallery.store.sqlite import NamelessCopy
 
-FORMAT = "vultus gallery backup 1"
+FORMAT = "vultus gallery backup 2"
 AT_ONCE = 5_000
 """Rows that are held in memory; with a kept crop of 20 kB each they take 100 MB."""
-LEFTOVER_SECONDS = 86_400.0
-"""A working folder that nobody has touched for so long belongs to a process that was killed."""
 
 Progress = Callable[[int, int], object]
 """Called with (rows copied, rows in all)."""
@@ -62,27 +57,42 @@ def backup(store: Store, path: str | Path, *, overwrite: bool = False, progress:
     The file is a SQLite copy of the tables, sealed as a whole (AES-256-GCM) with a key that is derived from the
     gallery's key-encryption key: names and metadata, which lie open in the database, cannot be read in the backup. The
     key itself is not in it; a backup without the key it was made with is worth nothing. It appears under its name, mode
-    0600, only after it was read back, opened and counted. For that long an unsealed copy lies in a folder of mode 0700
-    beside it, so there must be room for twice the database.
+    0600, only after it was read back, opened and counted. For that long an unsealed copy lies in a file without a name
+    on the disk of the gallery's state folder, which needs room for one; kill -9 frees it.
 
-    Raises VultusError where `path` is taken and may not be overwritten, or cannot be written.
+    Raises VultusError where `path` is taken and may not be overwritten, or cannot be written. Codes: exists,
+    not_a_file, no_folder, unwritable.
     """
     path = Path(path)
     if path.is_dir() or (path.exists() and not overwrite):
-        raise VultusError(f"{path} is there already; choose another name, or say that it may be overwritten")
-    with working_folder(path.parent, path.name) as folder:
-        plain, sealed, check = folder / "copy.db", folder / "sealed", folder / "check.db"
-        header = _copy(store, plain, progress)
-        write_sealed(sealed, _file_key(store.key, store.info.uuid), header, [np.memmap(plain, np.uint8, "r")])
-        plain.unlink()
-        unseal(sealed, store.key, check)
-        with opened_copy(check) as connection:
+        raise VultusError(
+            f"{path} is there already; choose another name, or say that it may be overwritten", code="exists", path=path
+        )
+    if not path.parent.is_dir():
+        raise VultusError(f"cannot write {path}: there is no folder {path.parent}", code="no_folder", path=path)
+    sweep_leftovers(store)
+    with writing(path, mode=0o600, overwrite=overwrite) as file, work_in(store.state) as folder:
+        key = _file_key(store.key, store.info.uuid)
+        with closing(NamelessCopy(folder)) as copy:
+            header = _copy(store, copy, progress)
+            seal_into(file, key, header, [np.memmap(copy.file, np.uint8, "r")])
+        with _unsealed(path, key, folder, file) as copy, opened_copy(copy) as connection:
             if _counts(connection) != header["rows"] or _anchor(connection) != header["anchor"]:
                 raise VultusError(f"the backup {path} does not hold what was written to it; check the disk, try again")
-        _publish(sealed, path, overwrite)
     with store.writing() as write:
         write.audit("backup_made", None, None, {"head": header["head"], "anchor": header["anchor"]})
     return describe_backup(path)
+
+
+@contextmanager
+def work_in(state: Path) -> Iterator[Path]:
+    """A folder for working copies in `state`, which is made where it is not there."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot write to {state}: {error.strerror}", code="unwritable", path=state) from None
+    with working_folder(state, "copy") as folder:
+        yield folder
 
 
 def describe_backup(path: str | Path) -> BackupInfo:
@@ -108,41 +118,42 @@ def describe_backup(path: str | Path) -> BackupInfo:
         raise ProtectionError(f"the start of the backup {path} is damaged; use another backup") from None
 
 
-def unseal(path: Path, key: KeyEncryptionKey, into: Path) -> BackupInfo:
-    """Write the SQLite copy that a backup holds to `into`; ProtectionError where a bit of it was changed."""
+@contextmanager
+def unsealed(path: Path, key: KeyEncryptionKey, folder: Path) -> Iterator[tuple[BackupInfo, NamelessCopy]]:
+    """The tables that a backup holds, in a file without a name on `folder`'s disk.
+
+    ProtectionError where a bit of it was changed, or for another key.
+    """
     claimed = describe_backup(path)
     if claimed.key_id != key.id:
         raise ProtectionError(
             f"the key {key.id} does not open the backup {path}, which was made under {claimed.key_id}; give that one"
         )
-
-    def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        size = dtype.itemsize * math.prod(shape)
-        handle = os.open(into, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, size)  # a full disk is an error here, and the end of the process later
-            else:
-                os.ftruncate(handle, size)
-        finally:
-            os.close(handle)
-        return np.memmap(into, dtype, "r+", shape=shape)
-
-    read_sealed(path, _file_key(key, claimed.gallery), allocate)
-    return claimed
+    with _unsealed(path, _file_key(key, claimed.gallery), folder) as copy:
+        yield claimed, copy
 
 
 @contextmanager
-def opened_copy(path: Path) -> Iterator[Connection]:
+def _unsealed(path: Path, key: bytes, folder: Path, file: IO[bytes] | None = None) -> Iterator[NamelessCopy]:
+    with closing(NamelessCopy(folder)) as copy:
+
+        def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+            size = dtype.itemsize * math.prod(shape)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(copy.file.fileno(), 0, size)  # a full disk is an error here, later the end
+            else:
+                os.ftruncate(copy.file.fileno(), size)
+            return np.memmap(copy.file, dtype, "r+", shape=shape)
+
+        read_sealed(path, key, allocate, file)
+        yield copy
+
+
+@contextmanager
+def opened_copy(copy: NamelessCopy) -> Iterator[Connection]:
     """A connection to the tables of an unsealed backup."""
-    database = SQLite(path)
-    try:
-        if not database.exists():
-            raise VultusError("the backup holds no gallery; use another backup")
-        with database.friendly(), database.reading() as connection, connection.begin():
-            yield connection
-    finally:
-        database.close()
+    with copy.friendly(), copy.reading() as connection, connection.begin():
+        yield connection
 
 
 def copy_tables(
@@ -176,39 +187,13 @@ def copy_tables(
     return rows
 
 
-@contextmanager
-def working_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A folder of mode 0700 that is gone afterwards; those that killed processes left are deleted."""
-    for leftover in parent.glob(f".{glob.escape(name)}-*.work"):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-                shutil.rmtree(leftover)
-    try:
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-", suffix=".work"))
-    except OSError as error:
-        raise VultusError(f"cannot write to {parent}: {error.strerror}; choose another place") from None
-    try:
-        yield folder
-    except OSError as error:
-        raise VultusError(f"cannot write to {parent}: {error.strerror}; make room or choose another place") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _copy(store: Store, plain: Path, progress: Progress | None) -> dict[str, Any]:
-    """Copy the tables into the SQLite file `plain`; the header of the backup."""
+def _copy(store: Store, copy: NamelessCopy, progress: Progress | None) -> dict[str, Any]:
+    """Copy the tables into `copy`; the header of the backup."""
     header: dict[str, Any] = {"format": FORMAT, "tables": migrate.HEAD, "made": clock.now()}
-    copy = SQLite(plain)
-
-    def fill(connection: Connection) -> None:
+    with copy.friendly(), copy.writing() as connection, connection.begin():
         migrate.migrate(connection)
         with store.reading() as source:
             header.update(_about(source), rows=copy_tables(source, connection, progress))
-
-    try:
-        copy.create(fill)
-    finally:
-        copy.close()
     return header
 
 
@@ -235,23 +220,3 @@ def _owner(table: Table) -> str | None:
 
 def _file_key(key: KeyEncryptionKey, gallery_uuid: str) -> bytes:
     return key.for_file(f"backup of gallery {gallery_uuid}".encode())
-
-
-def _publish(made: Path, path: Path, overwrite: bool) -> None:
-    """Give the finished file its name; without `overwrite` never that of another."""
-    if overwrite:
-        os.replace(made, path)
-    else:
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            raise VultusError(f"{path} is there already; choose another name") from None
-        except OSError:  # a file system without hard links
-            if path.exists():
-                raise VultusError(f"{path} is there already; choose another name") from None
-            os.rename(made, path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # the name, too, survives a power cut
-    finally:
-        os.close(handle)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import NoResultFound
 
 from vultus.errors import VultusError
+from vultus.files import drop_leftovers
 from vultus.gallery.custody import ledger
 from vultus.gallery.protection import ProtectionError, Receipt
 from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
 from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import crops, erasures, templates
+from vultus.gallery.store.schema import persons as person_rows
+
+log = logging.getLogger(__name__)
 
 MAX_REASON = 500
 
@@ -42,6 +47,7 @@ def erase(store: Store, collection: str, external_ids: Sequence[str] | str, reas
     named = [external_ids] if isinstance(external_ids, str) else list(dict.fromkeys(external_ids))
     if not named:
         raise VultusError("nobody to erase; name at least one person")
+    sweep_leftovers(store)
     with store.writing() as write:
         bound = collections.get(store, write.connection, collection)
         found = {p.id: p for p in (persons.require(store, write.connection, bound, name) for name in named)}
@@ -52,10 +58,7 @@ def erase(store: Store, collection: str, external_ids: Sequence[str] | str, reas
 def erase_in(store: Store, write: Write, collection: Collection, person: Person, reason: str) -> Receipt:
     """Erase one person within a transaction; `finish` does the rest once that is committed."""
     reason = _checked_reason(reason, person)
-    try:
-        pseudonym = persons.key_of(store, write.connection, person).pseudonym
-    except (ProtectionError, NoResultFound):
-        pseudonym = None  # a damaged key keeps nobody from being erased
+    pseudonym = _pseudonym(store, write, person)
     rows, kept = (
         write.connection.execute(
             select(func.count()).select_from(table).where(table.c.person_id == person.id)
@@ -75,9 +78,63 @@ def erase_in(store: Store, write: Write, collection: Collection, person: Person,
     )
     persons.remove(write, collection, person)
     collections.destroy_snapshot_key(write, collection.id)
-    write.insert(erasures, person_uuid=person.uuid, at=write.now, receipt=receipt.to_json())
+    _record(write, receipt)
     write.own(scrub_pending=True)
     return receipt
+
+
+def erase_returned(store: Store) -> Erased:
+    """Erase again everybody, in every collection, whom the ledger or the database says was erased.
+
+    They come back where a copy of the database, or of rows, from before is put in its place: see `refusals`. The
+    receipts that the database lacks are added to it, and a damaged ledger is made anew; the result holds the receipts
+    of those who were there again or whose erasure was forgotten.
+    """
+    sweep_leftovers(store)
+    told = {receipt.person_uuid: receipt for receipt in ledger.salvaged(store)}
+    with store.writing() as write:
+        lost = told.keys() - ledger.known(write.connection)
+        for uuid in sorted(lost):
+            _record(write, told[uuid])
+        again = persons.by_id(write.connection, ledger.returned(write.connection))
+        told |= ledger.stored(write.connection, [person.uuid for person in again.values()])
+        of = _collections_of(store, write, again)
+        subjects = {person.uuid: _pseudonym(store, write, person) for person in again.values()}
+        for person in again.values():
+            persons.remove(write, of[person.id], person)
+            collections.destroy_snapshot_key(write, of[person.id].id)
+        if again:
+            write.own(scrub_pending=True)
+        receipts = [told[uuid] for uuid in sorted(lost | {person.uuid for person in again.values()})]
+        for receipt in receipts:
+            subject = subjects.get(receipt.person_uuid)
+            write.audit("erasure_replayed", receipt.collection_id, subject, {"erased_by": receipt.audit_seq})
+    try:
+        ledger.renew(store)
+        warnings = []
+    except VultusError as error:
+        warnings = [f"erased, but the receipts are not in the ledger yet: {error}"]
+    done = finish(store, [])
+    return Erased(tuple(receipts), done.scrubbed, (*warnings, *done.warnings))
+
+
+def _record(write: Write, receipt: Receipt) -> None:
+    write.insert(erasures, person_uuid=receipt.person_uuid, at=receipt.erased_at, receipt=receipt.to_json())
+
+
+def _pseudonym(store: Store, write: Write, person: Person) -> str | None:
+    """What the log calls them; None where their key is damaged, which keeps nobody from being erased."""
+    try:
+        return persons.key_of(store, write.connection, person).pseudonym
+    except (ProtectionError, NoResultFound):
+        return None
+
+
+def _collections_of(store: Store, write: Write, people: Iterable[int]) -> dict[int, Collection]:
+    """By person's id."""
+    by_id = {one.id: one for one in collections.every(store, write.connection)}
+    rows = write.connection.execute(select(person_rows.c.id, person_rows.c.collection_id)) if people else ()
+    return {row.id: by_id[row.collection_id] for row in rows if row.id in people}
 
 
 def finish(store: Store, receipts: Sequence[Receipt]) -> Erased:
@@ -121,12 +178,33 @@ def drop_snapshots(store: Store) -> None:
 
 
 def catch_up(store: Store) -> int:
-    """What a crash kept `finish` from: to be called when a gallery is opened, as `Store.open` does for the bytes.
+    """What a crash kept somebody from: to be called when a gallery is opened, as `Store.open` does for the bytes.
 
-    Returns how many receipts the ledger lacked.
+    Returns how many receipts the ledger lacked. A ledger that cannot be written is a warning in the log, not an error:
+    whoever only reads can do without.
     """
+    sweep_leftovers(store)
     drop_snapshots(store)
-    return ledger.catch_up(store)
+    try:
+        return ledger.mend(store)
+    except VultusError as error:
+        log.warning("the ledger of erasures is incomplete: %s", error)
+        return 0
+
+
+def refusals(store: Store) -> list[VultusError]:
+    """Why nobody may be searched or enrolled in this gallery as it is; empty where all is well.
+
+    To be asked when it is opened, after `catch_up`. It takes two queries whose cost grows with the number of erasures,
+    and reads the ledger with one check of a signature. Codes: rolled_back, and those of `ledger.refusals`.
+    """
+    return [*([store.rollback] if store.rollback else ()), *ledger.refusals(store)]
+
+
+def sweep_leftovers(store: Store) -> None:
+    """Delete what killed processes left unfinished in the state folder, and beside it, where a SQLite file lies."""
+    drop_leftovers(store.state)
+    drop_leftovers(store.state.parent)
 
 
 def verify_receipt(receipt: Receipt | str | bytes | Path, public_key: str | None = None) -> Receipt:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,7 +15,9 @@ import numpy as np
 from sqlalchemy import Connection, Row, select
 
 from vultus.errors import VultusError
+from vultus.files import writing
 from vultus.gallery.custody.consent import consents_of
+from vultus.gallery.custody.erase import sweep_leftovers
 from vultus.gallery.protection import DataKey
 from vultus.gallery.protection.envelope import OVERHEAD
 from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
@@ -42,40 +42,29 @@ Whoever has these files can compare faces with them: keep them safe, and delete 
 
 
 def export_person(store: Store, collection: str, external_id: str, place: str | Path) -> Path:
-    """Write what is held about a person to `place`: a zip file where it ends in .zip, and else a new folder.
+    """Write what is held about a person to the zip file `place`.
 
-    Whole or not at all, readable by the owner only, and never over something that is there. The files are written under
-    another name, then the audit log says so, and then they get theirs: what cannot be written is not logged, and no
-    export is without its entry. Raises VultusError for an unknown person, a place that is taken or cannot be written.
+    Whole or not at all, readable by the owner only, and never over something that is there. It is made in memory; on
+    the disk it has no name before it is whole and the audit log says so, so that neither a killed export leaves a plain
+    file nor any is without its entry. Raises VultusError for an unknown person, or a place that is taken, cannot be
+    written or does not end in .zip. Codes: exists, no_zip, no_folder, unwritable.
     """
     place = Path(place)
-    zipped = place.suffix.lower() == ".zip"
-    _check_free(place)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.", suffix=".part")
-        os.close(handle)  # mode 0600
-    except OSError as error:
-        raise VultusError(f"cannot write {place}: {error.strerror}; choose another place") from None
-    made = Path(temporary)
-    try:
-        with store.writing() as write:
-            bound = collections.get(store, write.connection, collection)
-            person = persons.require(store, write.connection, bound, external_id)
-            _write_all(made, _files(store, write, bound, person), zipped)
-        if zipped:
-            os.link(made, place)  # unlike a rename, it never replaces a file
-        else:
-            _check_free(place)
-            os.rename(made, place)  # fails for anything but an empty folder
-        _sync_folder(place.parent)
-    except FileExistsError:
-        raise VultusError(f"{place} is there already; choose another name") from None
-    except OSError as error:
-        raise VultusError(f"cannot write {place}: {error.strerror}; make room or choose another place") from None
-    finally:
-        if made.is_dir():
-            shutil.rmtree(made, ignore_errors=True)
-        made.unlink(missing_ok=True)
+    if place.suffix.lower() != ".zip":
+        raise VultusError(f"{place} is no zip file; choose a name that ends in .zip", code="no_zip", path=place)
+    if not place.parent.is_dir():
+        raise VultusError(
+            f"cannot write {place}: the folder {place.parent} does not exist; make it first",
+            code="no_folder",
+            path=place,
+        )
+    sweep_leftovers(store)
+    with writing(place, mode=0o600, overwrite=False) as file, store.writing() as write:
+        bound = collections.get(store, write.connection, collection)
+        person = persons.require(store, write.connection, bound, external_id)
+        file.write(_zip(_files(store, write, bound, person)))
+        file.flush()
+        os.fsync(file.fileno())  # what cannot be written is not logged
     return place
 
 
@@ -189,38 +178,3 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return out.getvalue()
-
-
-def _write_all(made: Path, files: Mapping[str, bytes], zipped: bool) -> None:
-    """Write the files to the empty file `made`, as a zip file, or as a folder in its place."""
-    if zipped:
-        _write(made, _zip(files))
-        return
-    made.unlink()
-    made.mkdir(mode=0o700)
-    for name, content in files.items():
-        (made / name).parent.mkdir(mode=0o700, exist_ok=True)
-        _write(made / name, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _check_free(place: Path) -> None:
-    if os.path.lexists(place):
-        raise VultusError(f"{place} is there already; choose another name")
-    if not place.parent.is_dir():
-        raise VultusError(f"cannot write {place}: the folder {place.parent} does not exist; make it first")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from vultus.gallery.custody.backup import (
     copy_tables,
     describe_backup,
     opened_copy,
-    unseal,
-    working_folder,
+    unsealed,
+    work_in,
 )
-from vultus.gallery.custody.erase import drop_snapshots
+from vultus.gallery.custody.erase import catch_up
 from vultus.gallery.protection import DataKey, KeyEncryptionKey, ProtectionError, Receipt, RowSeals, load_key
 from vultus.gallery.store import Key, Store, Write, migrate
 from vultus.gallery.store.database import Database, database_at
@@ -38,7 +37,7 @@ from vultus.gallery.store.schema import (
     writes,
 )
 from vultus.gallery.store.sealing import tally_of
-from vultus.gallery.store.sqlite import SQLite
+from vultus.gallery.store.sqlite import NamelessCopy
 from vultus.gallery.store.store import default_actor
 from vultus.gallery.store.verification import check_rows
 
@@ -83,8 +82,9 @@ def restore(
         ledgers: `erasures.jsonl` files, or places of galleries that still exist (their table of erasures is read).
         replay: False restores everybody in the backup though no ledger is found, or in spite of them.
 
-    Raises VultusError where there is a gallery already, no ledger, or one with a forged receipt; ProtectionError for
-    another key or a changed backup.
+    Raises VultusError where there is a gallery already, no ledger, one that is not whole, or that lacks what the backup
+    itself knows; ProtectionError for another key or a changed backup. Codes: no_ledger, ledger_damaged (with the line),
+    ledger_incomplete.
     """
     path, database = Path(backup), database_at(place)
     claimed = describe_backup(path)
@@ -92,13 +92,12 @@ def restore(
     try:
         if database.exists():
             raise VultusError(f"gallery {database.label} exists already; name a new file or an empty database")
-        near = database.path.parent if isinstance(database, SQLite) else Path(tempfile.gettempdir())
-        with working_folder(near, path.name) as folder:
-            info = unseal(path, kek, folder / "copy.db")
-            _upgrade(folder / "copy.db", kek)
-            with opened_copy(folder / "copy.db") as source:
+        near = database.state_folder(claimed.gallery).parent  # where whatever opens the gallery sweeps
+        with work_in(near) as folder, unsealed(path, kek, folder) as (info, copy):
+            _upgrade(copy, kek)
+            with opened_copy(copy) as source:
                 row = source.execute(select(gallery)).one()
-                receipts = _receipts(database, row, ledgers) if replay else []
+                receipts = _receipts(database, source, row, ledgers) if replay else []
                 filler = _Filler(source, row, kek, receipts, info, actor or default_actor(), progress)
                 if not database.create(filler.fill):
                     raise VultusError(f"gallery {database.label} exists already; name a new file or an empty database")
@@ -106,8 +105,10 @@ def restore(
         database.close()
     store = Store.open(place, kek, actor)
     try:
-        drop_snapshots(store)
-        ledger.catch_up(store)
+        own = ledger.ledger_path(store)
+        if not replay and own.exists():
+            ledger.set_aside(own, "not-replayed")
+        catch_up(store)
     finally:
         store.close()
     assert filler.done is not None
@@ -216,22 +217,19 @@ def _go_on(connection: Connection, table: str, after: int) -> None:
     connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :after)"), values)
 
 
-def _upgrade(plain: Path, kek: KeyEncryptionKey) -> None:
+def _upgrade(copy: NamelessCopy, kek: KeyEncryptionKey) -> None:
     """Bring the tables of an older version's backup to this one's."""
-    copy = SQLite(plain)
-    try:
-        if not copy.exists():
-            raise VultusError("the backup holds no gallery; use another backup")
-        with copy.friendly(), copy.writing() as connection, connection.begin():
-            if migrate.revision(connection) < migrate.HEAD:
-                migrate.upgrade(connection, kek)
-            migrate.check_revision(migrate.revision(connection), "in the backup")
-    finally:
-        copy.close()
+    with copy.friendly(), copy.writing() as connection, connection.begin():
+        if migrate.revision(connection) < migrate.HEAD:
+            migrate.upgrade(connection, kek)
+        migrate.check_revision(migrate.revision(connection), "in the backup")
 
 
-def _receipts(database: Database, row: Row, ledgers: Sequence[str | Path]) -> list[Receipt]:
-    """The receipts of all ledgers, those of this gallery only, each with a signature that holds."""
+def _receipts(database: Database, source: Connection, row: Row, ledgers: Sequence[str | Path]) -> list[Receipt]:
+    """The receipts of all ledgers, each with a signature that holds.
+
+    A ledger that lacks what the backup in `source` knows is older than it, or was cut: it tells nothing of later.
+    """
     own = database.state_folder(row.uuid) / ledger.NAME
     files = [own] if own.exists() else []
     found: dict[str, Receipt] = {}
@@ -241,15 +239,31 @@ def _receipts(database: Database, row: Row, ledgers: Sequence[str | Path]) -> li
         elif Path(one).is_file():
             files.append(Path(one))
         else:
-            raise VultusError(f"there is no ledger {one}; give an erasures.jsonl, or the place of the gallery")
+            raise VultusError(
+                f"there is no ledger {one}; give an erasures.jsonl, or the place of the gallery",
+                code="no_ledger",
+                path=one,
+            )
     if not files and not ledgers:
         raise VultusError(
             f"nothing tells who was erased after the backup: there is no {own}; name an erasures.jsonl or the gallery, "
-            "if it still exists, with --ledger, or say --no-replay if nobody was erased"
+            "if it still exists, with --ledger, or say --no-replay if nobody was erased",
+            code="no_ledger",
+            path=own,
         )
     for path in files:
-        found |= _by_person(ledger.read(path, row.public_key))
-    return [receipt for receipt in found.values() if receipt.gallery_id == row.uuid]
+        found |= _by_person(ledger.read(path, row.uuid, row.public_key).receipts)
+    for receipt in found.values():
+        receipt.verify(row.public_key)
+    lacking = len(ledger.known(source) - found.keys())
+    if lacking:
+        raise VultusError(
+            f"the ledgers lack {lacking:,} of the erasures that the backup itself tells of: they are older than it, or "
+            "were cut; name those of every machine as they were last",
+            code="ledger_incomplete",
+            count=lacking,
+        )
+    return list(found.values())
 
 
 def _of_gallery(database: Database, row: Row) -> list[Receipt]:
@@ -270,7 +284,7 @@ def _of_gallery(database: Database, row: Row) -> list[Receipt]:
         except ProtectionError as error:
             raise ProtectionError(f"an erasure in gallery {database.label}: {error}") from None
     path = database.state_folder(row.uuid) / ledger.NAME
-    return [*receipts, *ledger.read(path, row.public_key)]
+    return [*receipts, *(ledger.read(path, row.uuid, row.public_key).receipts if path.exists() else ())]
 
 
 def _by_person(receipts: Iterable[Receipt]) -> dict[str, Receipt]:

@@ -3,9 +3,9 @@
 from vultus.gallery.protection.envelope import DataKey
 from vultus.gallery.protection.errors import ProtectionError
 from vultus.gallery.protection.keys import KeyEncryptionKey, default_key_path, encode_key, load_key, make_default_key
-from vultus.gallery.protection.receipts import Receipt, SigningKey
+from vultus.gallery.protection.receipts import Receipt, SigningKey, is_signed
 from vultus.gallery.protection.rotation import Rotation
-from vultus.gallery.protection.sealed_file import SealedFileError, read_header, read_sealed, write_sealed
+from vultus.gallery.protection.sealed_file import SealedFileError, read_header, read_sealed, seal_into, write_sealed
 from vultus.gallery.protection.seals import RowSeals, Tally
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "Tally",
     "default_key_path",
     "encode_key",
+    "is_signed",
     "load_key",
     "make_default_key",
     "read_header",
     "read_sealed",
+    "seal_into",
     "write_sealed",
 ]

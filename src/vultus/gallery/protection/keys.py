@@ -10,11 +10,12 @@ import re
 import shlex
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from vultus.errors import FileError
+from vultus.files import save_atomically
 from vultus.gallery.protection.derive import KEY_BYTES, check_key, derive
 from vultus.gallery.protection.envelope import open_with, seal_with
 from vultus.gallery.protection.errors import ProtectionError
@@ -134,23 +135,22 @@ def make_default_key(gallery_id: str, rotated: bool = False) -> tuple[KeyEncrypt
     try:
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".part")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(key.encoded.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename it fails if the name is taken
-            _sync_folder(path.parent)
-        finally:
-            os.unlink(temporary)
-    except FileExistsError:
-        raise ProtectionError(f"a key for gallery {gallery_id} is already in {path}; use it or move it away") from None
+        save_atomically(key.encoded.encode() + b"\n", path, mode=0o600, overwrite=False)
+    except FileError as error:
+        if error.code == "exists":
+            raise ProtectionError(
+                f"a key for gallery {gallery_id} is already in {path}; use it or move it away"
+            ) from None
+        raise _no_key_file(path, str(error)) from None
     except OSError as error:
-        raise ProtectionError(
-            f"cannot write the key to {path}: {error.strerror}; make one elsewhere and set {VARIABLE} ({WHERE})"
-        ) from None
+        raise _no_key_file(path, error.strerror) from None
     return key, path
+
+
+def _no_key_file(path: Path, why: str | None) -> ProtectionError:
+    return ProtectionError(
+        f"cannot write the key to {path}: {why}; make one elsewhere and set {VARIABLE} ({WHERE})", code="unwritable"
+    )
 
 
 def _from_spec(spec: str, given_by: str) -> KeyEncryptionKey:
@@ -228,11 +228,3 @@ def _decode(text: bytes, source: str, also: str = "") -> KeyEncryptionKey:
     if len(secret) != KEY_BYTES:
         raise ProtectionError(f"{source} holds no key; it must be {SHAPE}{', ' if also else ''}{also}")
     return KeyEncryptionKey(secret)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -148,12 +148,18 @@ class Receipt:
                 "the receipt was signed with another key than the one given; it is of another gallery"
             )
         content = asdict(self)
-        signature = _decoded(content.pop("signature"))
-        try:
-            key = Ed25519PublicKey.from_public_bytes(_decoded(self.public_key))
-            key.verify(signature, spell(content))
-        except (InvalidSignature, ValueError):
-            raise ProtectionError("the receipt was changed after it was signed; ask for it again") from None
+        signature = content.pop("signature")
+        if not is_signed(self.public_key, spell(content), signature):
+            raise ProtectionError("the receipt was changed after it was signed; ask for it again")
+
+
+def is_signed(public_key: str, message: bytes, signature: str) -> bool:
+    """Whether `SigningKey.sign` of the key with this public key (base64) gave this signature of the message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(_decoded(public_key)).verify(_decoded(signature), message)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import math
 import os
 import re
 import struct
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from vultus.files import writing
 from vultus.gallery.protection.canonical import canonical
 from vultus.gallery.protection.derive import check_key, derive
 from vultus.gallery.protection.errors import ProtectionError
@@ -36,8 +34,6 @@ PREFIX = 7
 CHUNKS_READ = range(64 << 10, (64 << 20) + 1)
 """Chunk sizes that are read."""
 THREADS = 2
-LEFTOVER_SECONDS = 3600.0
-"""A part of a file that nobody has written to for so long belongs to a process that was killed."""
 
 
 class SealedFileError(ProtectionError):
@@ -57,6 +53,12 @@ def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequenc
     last (1): STREAM, Hoang, Reyhanitabar, Rogaway and Vizar (2015). `SealedFileError` if it cannot be written, for
     example because the disk is full; the file that was there before stays.
     """
+    with writing(path, mode=0o600, error=SealedFileError) as file:
+        seal_into(file, key, header, arrays)
+
+
+def seal_into(file: IO[bytes], key: bytes, header: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
+    """What `write_sealed` writes, into a file that is open for it."""
     check_key(key, "the key of a sealed file")
     whole = [np.ascontiguousarray(array) if array.ndim else array.reshape(()) for array in arrays]
     for array in whole:
@@ -70,37 +72,27 @@ def write_sealed(path: Path, key: bytes, header: dict[str, Any], arrays: Sequenc
     text = canonical(described)
     if len(text) > MOST_HEADER:
         raise ValueError(f"a header of {len(text)} bytes; at most {MOST_HEADER}")
-    _drop_leftovers(path)
     start = MAGIC + struct.pack("<I", len(text)) + text + os.urandom(SALT) + os.urandom(PREFIX)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_part(path), suffix=".part")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                _write_all(file, start)
-                _write_chunks(file, _Chunks(key, start), whole)
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise SealedFileError(f"cannot write {path}: {error.strerror}; make room or choose another path") from None
+    file.write(start)
+    _write_chunks(file, _Chunks(key, start), whole)
+    file.flush()
 
 
 def read_sealed(
-    path: Path, key: bytes, allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty
+    path: Path,
+    key: bytes,
+    allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty,
+    file: IO[bytes] | None = None,
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Header and arrays of a sealed file. `SealedFileError` if a bit of it was changed, or the key is another.
 
-    `allocate(shape, dtype)`: where the arrays come to lie, for those that shall not be held in memory.
+    Args:
+        allocate: (shape, dtype) → where an array comes to lie, for those that shall not be held in memory.
+        file: it, where it is open already, as before it has its name.
     """
     check_key(key, "the key of a sealed file")
-    with _opened(path) as file:
+    with _opened(path) if file is None else contextlib.nullcontext(file) as file:
+        file.seek(0)
         described, start = _read_start(file, path)
         specs, chunk = described["arrays"], described["chunk"]
         sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in specs]
@@ -174,18 +166,6 @@ def _places(sizes: Sequence[int], chunk: int) -> list[tuple[int, int, int]]:
     return places or [(0, 0, 0)]
 
 
-def _part(path: Path) -> str:
-    """How the names of its unfinished files begin; they end with `.part`."""
-    return f".{path.name}-"
-
-
-def _drop_leftovers(path: Path) -> None:
-    for leftover in path.parent.glob(glob.escape(_part(path)) + "*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-                leftover.unlink()
-
-
 def _write_chunks(file: Any, chunks: _Chunks, arrays: Sequence[np.ndarray]) -> None:
     views = [_bytes(array) for array in arrays]
     places = _places([len(view) for view in views], CHUNK)
@@ -194,18 +174,12 @@ def _write_chunks(file: Any, chunks: _Chunks, arrays: Sequence[np.ndarray]) -> N
         plain = views[array][offset : offset + length] if length else b""
         room = buffer[: length + TAG]
         chunks.cipher.encrypt_into(chunks.nonce(number, len(places)), plain, chunks.digest, room)
-        _write_all(file, room)
+        file.write(room)
 
 
 def _bytes(array: np.ndarray) -> memoryview:
     """The memory of a contiguous array."""
     return array.reshape(-1).view(np.uint8).data
-
-
-def _write_all(file: Any, content: bytes | memoryview) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -215,7 +189,7 @@ def _opened(path: Path) -> BinaryIO:
         raise SealedFileError(f"cannot read {path}: {error.strerror}; name a sealed file") from None
 
 
-def _read_start(file: BinaryIO, path: Path) -> tuple[dict[str, Any], bytes]:
+def _read_start(file: IO[bytes], path: Path) -> tuple[dict[str, Any], bytes]:
     """The parsed header and everything up to the first chunk."""
     broken = SealedFileError(f"{path} is no sealed file, or its start is damaged; make it anew or restore a backup")
     start = file.read(len(MAGIC) + 4)

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import QueuePool, StaticPool
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
+from vultus.files import publish, working_folder
 
 APPLICATION_ID = 0x56554C54
 """SQLite's application id of a gallery file: "VULT"."""
@@ -78,15 +79,11 @@ class SQLite:
             raise VultusError(
                 f"cannot create the gallery {path}: the folder {path.parent} does not exist; make it first"
             )
-        try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-            why = error.strerror if isinstance(error, OSError) else "no file can have this name"
-            raise VultusError(f"cannot create the gallery {str(path)!r}: {why}; choose another place") from None
-        os.close(handle)
-        try:
+        with working_folder(path.parent, path.name) as folder:
+            made = folder / "new.db"
+            os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             with self.friendly():
-                engine = _engine(Path(name), self._busy_timeout)
+                engine = _engine(made, self._busy_timeout)
                 with engine.connect().execution_options(bare=True) as connection:
                     connection.exec_driver_sql("PRAGMA page_size = 8192")  # three 512-number templates a page, not one
                     connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -94,11 +91,13 @@ class SQLite:
                 with engine.connect().execution_options(write=True) as connection, connection.begin():
                     fill(connection)
                 engine.dispose()  # the last connection empties the write-ahead log into the file
-            return _publish(Path(name), path)
-        finally:
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(OSError):
-                    os.unlink(name + suffix)
+            try:
+                publish(made, path, overwrite=False)
+            except FileError as error:
+                if error.code == "exists":
+                    return False
+                raise
+        return True
 
     def reading(self) -> Connection:
         """A connection whose transactions read from one snapshot."""
@@ -200,7 +199,11 @@ def _engine(path: Path, busy_timeout: float) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1)
+    return _begun(create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1))
+
+
+def _begun(engine: Engine) -> Engine:
+    """With transactions that begin as their connection was asked for."""
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -211,19 +214,24 @@ def _engine(path: Path, busy_timeout: float) -> Engine:
     return engine
 
 
-def _publish(fresh: Path, path: Path) -> bool:
-    try:
-        os.link(fresh, path)  # unlike a rename, it never replaces a file
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        os.rename(fresh, path)
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the name, too, survives a power cut
-        finally:
-            os.close(folder)
-    return True
+class NamelessCopy(SQLite):
+    """Tables of a gallery in a SQLite file that has no name: kill -9 frees it with the process.
+
+    `file` is its content, to be sealed, or to be filled before the tables are first read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder`: where its bytes lie meanwhile; until the name is gone there is nothing in it."""
+        handle, name = tempfile.mkstemp(dir=folder)
+        self.file = os.fdopen(handle, "r+b", buffering=0)
+        super().__init__(folder)
+        self._raw = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        os.unlink(name)
+        for pragma in ("page_size = 8192", "journal_mode = MEMORY", "temp_store = MEMORY", "synchronous = OFF"):
+            self._raw.execute(f"PRAGMA {pragma}")  # no other file beside it
+        self.engine = _begun(create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool))
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+        self.file.close()
