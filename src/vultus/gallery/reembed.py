@@ -1,30 +1,71 @@
-"""Moving a collection to another model: new templates beside the old ones, and then all at once."""
+"""Moving a collection to another model: new templates beside the old ones, and then all at once.
+
+What a move is complete by is counted in templates, in the transaction that cuts over, where nobody else can write:
+
+* Each kept crop has its successor, the template of the next model that was made of it (known by the digest of its
+  pixels), and with it the template in use that was made of the same crop.
+* A template in use whose crop was not kept (one enrolled as an embedding, too) has its successor where the same
+  photograph was given again, or where any photograph of that person was given to the move while the template was there
+  already. Who is enrolled anew after the photographs were given is not replaced by them.
+
+Suspended people count like everybody else. Whoever is erased meanwhile has nothing left to be missed.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, Table, exists, func, select
 
 from vultus.errors import ContractError, VultusError
 from vultus.faces import Face
+from vultus.gallery.protection import DataKey, ProtectionError
 from vultus.gallery.reference import Embedder, reference_of
-from vultus.gallery.store import Collection, Sample, Store, check_embeddings, collections, persons, templates
+from vultus.gallery.store import Collection, Sample, Store, Write, check_embeddings, collections, persons, templates
 from vultus.gallery.store.collections import destroy_snapshot_key, rotation_bound
 from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import crops
 from vultus.gallery.store.schema import persons as person_rows
 from vultus.gallery.store.schema import templates as template_rows
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 32
 """Persons whose crops are embedded together."""
 
 Progress = Callable[[int, int], None]
 """Told (persons done, persons in all)."""
+
+REPLACES = "replaces"
+"""In the provenance of a template made of a given photograph: the last template of its person that it stands for."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What of one person has no successor of the next model yet."""
+
+    person: str
+    """External id."""
+    templates: tuple[int, ...]
+    """Ids of templates in use that a cut-over would delete without replacing them."""
+    crops: tuple[int, ...]
+    """Ids of kept crops that no template of the next model was made of: not embedded yet, or unreadable."""
+
+
+class IncompleteError(VultusError):
+    """A cut-over that would lose templates; `missing` names them."""
+
+    code = "move_incomplete"
+
+    def __init__(self, message: str, missing: tuple[Missing, ...]) -> None:
+        super().__init__(message, missing=[vars(one) for one in missing])
+        self.missing = missing
 
 
 @dataclass(frozen=True)
@@ -36,11 +77,11 @@ class Reembedding:
     persons: int
     """In the collection."""
     ready: int
-    """With at least one template of the new model."""
+    """Who would lose nothing by the cut-over."""
     templates: int
     """Of the new model."""
-    missing: tuple[str, ...]
-    """Ids of people without one: they must be enrolled again, from new photographs."""
+    missing: tuple[Missing, ...]
+    """By external id: who would, and what. New photographs of them stand for templates without a kept crop."""
 
 
 def begin(store: Store, name: str, recognizer: Embedder, reference: str | None = None) -> Collection:
@@ -73,34 +114,59 @@ def begin(store: Store, name: str, recognizer: Embedder, reference: str | None =
 
 
 def from_crops(store: Store, name: str, recognizer: Embedder, progress: Progress | None = None) -> Reembedding:
-    """After `begin`: new templates of everybody whose crops were kept. Interrupted, it goes on where it was."""
+    """After `begin`: new templates of each kept crop that has none. Interrupted, it goes on where it was.
+
+    A crop that does not open or is no picture is passed over with a warning in the log; `state` goes on to name it.
+    """
     after, done = 0, 0
+    with store.reading() as connection:
+        total = len(_people_with_pending(connection, collections.get(store, connection, name), 0, None))
     while True:
         with store.reading() as connection:
             collection = collections.get(store, connection, name)
-            total = connection.execute(_count(collection)).scalar_one()
-            batch = _people_with_crops(connection, collection, after)
-            work = [(person, _pending(store, connection, collection, person)) for person in batch]
+            batch = _people_with_pending(connection, collection, after, AT_ONCE)
+            work = [(person, list(_pending(store, connection, collection, person))) for person in batch]
         if not batch:
             break
-        faces = [_face(png) for _, pngs in work for png in pngs]
+        faces = [face for _, theirs in work for face in theirs]
         rows = iter(recognizer.embed(faces) if faces else ())
-        pixels = iter(faces)
-        for person, pngs in work:
-            samples = [_sample(next(rows), next(pixels)) for _ in pngs]
-            _store(store, name, person.external_id, recognizer, samples)
+        for person, theirs in work:
+            samples = [_sample(next(rows), face) for face in theirs]
+            _store_kept(store, name, person, recognizer, samples)
         after, done = batch[-1].id, done + len(batch)
         if progress is not None:
-            progress(done, total)
+            progress(done, max(done, total))
     return state(store, name)
 
 
-def from_samples(store: Store, name: str, external_id: str, recognizer: Embedder, samples: Sequence[Sample]) -> int:
-    """After `begin`: new templates of somebody from new photographs; how many were new."""
-    check_embeddings([sample.embedding for sample in samples], recognizer.contract.dim)
+def replaceable(store: Store, name: str, external_id: str) -> int:
+    """The last template that somebody has in use, to be asked before photographs that replace theirs are embedded; 0
+    for none. VultusError for an unknown person.
+    """
+    with store.reading() as connection:
+        collection = collections.get(store, connection, name)
+        person = persons.require(store, connection, collection, external_id)
+        return _last_in_use(connection, collection, person)
+
+
+def from_samples(
+    store: Store,
+    name: str,
+    external_id: str,
+    recognizer: Embedder,
+    samples: Sequence[Sample],
+    replaces: int | None = None,
+) -> int:
+    """After `begin`: new templates of somebody from new photographs; how many were new.
+
+    They stand for the person's templates without a kept crop up to the number `replaces`, see `replaceable`; None: for
+    all that there are by now. The same photographs given again stand for what there is then.
+    """
+    rows = check_embeddings([sample.embedding for sample in samples], recognizer.contract.dim)
     with store.reading() as connection:
         persons.require(store, connection, collections.get(store, connection, name), external_id)
-    return _store(store, name, external_id, recognizer, samples)
+    given = [replace(sample, embedding=row) for sample, row in zip(samples, rows, strict=True)]
+    return _store_given(store, name, external_id, recognizer, given, replaces)
 
 
 def state(store: Store, name: str) -> Reembedding:
@@ -109,24 +175,33 @@ def state(store: Store, name: str) -> Reembedding:
         return _state(connection, collections.get(store, connection, name))
 
 
-def cut_over(store: Store, name: str, *, leave_behind: bool = False, contract_id: str | None = None) -> Reembedding:
+def cut_over(
+    store: Store, name: str, *, leave_behind: Sequence[Missing] = (), contract_id: str | None = None
+) -> Reembedding:
     """Search the new templates from now on, and delete the old ones; in one transaction.
 
-    Every process follows with its next search. Raises VultusError while somebody has no new template, unless they may
-    be left behind: they stay enrolled, are found by nobody, and must be enrolled again; and where the move was given up
-    meanwhile, or is now to another model than that of `contract_id`.
+    Every process follows with its next search. What is named in `leave_behind`, as `state` told it, is given up: people
+    who have nothing else stay enrolled, are found by nobody, and must be enrolled again.
+
+    Raises IncompleteError where anything else has no successor, so also what was enrolled since `state` was asked; and
+    VultusError where the move was given up meanwhile, or is now to another model than that of `contract_id`.
     """
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
         before = _state(write.connection, collection, contract_id)
-        missing = before.missing
-        if missing and not leave_behind:
-            raise VultusError(
-                f"{len(missing)} of {before.persons} people have no template of {before.model!r}, the first "
-                f"{missing[0]!r}; enrol them again from new photographs, or leave them behind"
+        lost = _beyond(before.missing, leave_behind)
+        if lost:
+            raise IncompleteError(
+                f"{len(lost)} of {before.persons} people would lose templates or kept crops, the first "
+                f"{lost[0].person!r}, because there is none of {before.model!r} in their place yet; enroll them again "
+                "from new photographs, or leave them behind",
+                lost,
             )
         if not before.templates:
-            raise VultusError(f"nobody has a template of {before.model!r} yet; embed the kept crops or new photographs")
+            raise VultusError(
+                f"nobody has a template of {before.model!r} yet; embed the kept crops or new photographs",
+                code="move_empty",
+            )
         write.delete(
             template_rows,
             template_rows.c.collection_id == collection.id,
@@ -144,7 +219,8 @@ def cut_over(store: Store, name: str, *, leave_behind: bool = False, contract_id
         write.append("rebuild", collection.id)
         write.announce(collection.id)
         write.own(scrub_pending=True)
-        details = {"contract": before.contract_id, "templates": before.templates, "left_behind": len(missing)}
+        left = sum(len(one.templates) for one in before.missing)
+        details = {"contract": before.contract_id, "templates": before.templates, "left_behind": left}
         write.audit("cut_over", collection.uuid, None, details)
     store.scrub()
     return before
@@ -179,76 +255,182 @@ def _check_move(collection: Collection, contract_id: str | None) -> tuple[str, s
 
 def _state(connection: Connection, collection: Collection, contract_id: str | None = None) -> Reembedding:
     model, contract = _check_move(collection, contract_id)
-    missing = tuple(connection.execute(_without(collection)).scalars())
+    missing = _missing(connection, collection)
     total = connection.execute(_count(collection)).scalar_one()
     made = select(func.count()).select_from(template_rows).where(_of_next(collection))
     return Reembedding(model, contract, total, total - len(missing), connection.execute(made).scalar_one(), missing)
+
+
+def _missing(connection: Connection, collection: Collection) -> tuple[Missing, ...]:
+    """What has no successor; the rule is told at the top."""
+    here = person_rows.c.collection_id == collection.id
+    crops_left = select(crops.c.person_id, crops.c.id).join(person_rows, person_rows.c.id == crops.c.person_id)
+    crops_left = crops_left.where(here, ~_succeeded(collection, crops)).order_by(crops.c.id)
+    kept = (crops.c.person_id == template_rows.c.person_id) & (crops.c.source_digest == template_rows.c.source_digest)
+    templates_left = (
+        select(template_rows.c.person_id, template_rows.c.id, crops.c.id.label("crop"))
+        .join(crops, kept, isouter=True)
+        .where(
+            template_rows.c.collection_id == collection.id,
+            template_rows.c.contract_id == collection.contract_id,
+            ~_succeeded(collection, template_rows),
+        )
+        .order_by(template_rows.c.id)
+    )
+    replaced = _replaced(connection, collection)
+    found: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for row in connection.execute(templates_left):
+        if row.crop is not None or row.id > replaced.get(row.person_id, 0):
+            found[row.person_id][0].append(row.id)
+    for row in connection.execute(crops_left):
+        found[row.person_id][1].append(row.id)
+    people = persons.by_id(connection, list(found))
+    missing = [Missing(people[i].external_id, tuple(left), tuple(kept)) for i, (left, kept) in found.items()]
+    return tuple(sorted(missing, key=lambda one: one.person))
+
+
+def _succeeded(collection: Collection, of: Table):
+    """Whether a template of the next model was made of the same pixels as a row of `of`."""
+    successor = template_rows.alias("successor")
+    return exists().where(
+        successor.c.person_id == of.c.person_id,
+        successor.c.contract_id == collection.next_contract_id,
+        successor.c.source_digest == of.c.source_digest,
+    )
+
+
+def _replaced(connection: Connection, collection: Collection) -> dict[int, int]:
+    """The last template of each person that photographs given to the move stand for."""
+    found: dict[int, int] = {}
+    query = select(template_rows.c.person_id, template_rows.c.provenance).where(_of_next(collection))
+    for row in connection.execute(query.execution_options(yield_per=10_000)):
+        last = row.provenance.get(REPLACES)
+        if isinstance(last, int):
+            found[row.person_id] = max(last, found.get(row.person_id, 0))
+    return found
+
+
+def _beyond(missing: Sequence[Missing], known: Sequence[Missing]) -> tuple[Missing, ...]:
+    """Of what is missing, that which is not in `known`."""
+    before = {one.person: one for one in known}
+    lost = []
+    for one in missing:
+        told = before.get(one.person, Missing(one.person, (), ()))
+        fresh = tuple(i for i in one.templates if i not in told.templates)
+        kept = tuple(i for i in one.crops if i not in told.crops)
+        if fresh or kept:
+            lost.append(Missing(one.person, fresh, kept))
+    return tuple(lost)
 
 
 def _nothing_next() -> dict[str, None]:
     return dict.fromkeys(("next_model", "next_contract_id", "next_dim", "next_rotation_key"))
 
 
-def _store(store: Store, name: str, external_id: str, recognizer: Embedder, samples: Sequence[Sample]) -> int:
-    if not samples:
-        return 0
+def _store_given(
+    store: Store, name: str, external_id: str, recognizer: Embedder, samples: Sequence[Sample], replaces: int | None
+) -> int:
+    """Templates of photographs, which say which templates they stand for."""
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
-        successor = collection.successor
-        if successor is None or successor.contract_id != recognizer.contract.id:
-            raise ContractError(f"collection {name!r} is no longer being moved to {recognizer.name!r}")
         person = persons.find(write.connection, collection, external_id)
-        if person is None:  # erased meanwhile
+        if person is None or not samples:  # erased meanwhile
             return 0
+        if replaces is None:
+            replaces = _last_in_use(write.connection, collection, person)
+        told = [replace(one, provenance={**one.provenance, REPLACES: replaces}) for one in samples]
         key = persons.key_of(store, write.connection, person)
-        made = templates.add(
-            write,
-            collection,
-            person,
-            key,
-            samples,
-            rotation=successor.rotation,
-            contract_id=successor.contract_id,
-            announce=False,
+        made = _add(write, collection, person, key, recognizer, told)
+        for sample, new in zip(told, made, strict=True):
+            if new is None and sample.source is not None:  # the same photograph again
+                mine = template_rows.c.person_id == person.id
+                same = template_rows.c.source_digest == key.digest(sample.source)
+                write.update(template_rows, _of_next(collection), mine, same, provenance=dict(sample.provenance))
+        return sum(one is not None for one in made)
+
+
+def _store_kept(
+    store: Store, name: str, before: persons.Person, recognizer: Embedder, samples: Sequence[Sample]
+) -> None:
+    """Templates of kept crops, of those that are still kept: the person may have been erased meanwhile, and somebody
+    else enrolled under the id, or a template removed together with its crop."""
+    with store.writing() as write:
+        collection = collections.get(store, write.connection, name)
+        person = persons.by_id(write.connection, [before.id]).get(before.id)
+        if person is None or not samples:
+            return
+        key = persons.key_of(store, write.connection, person)
+        kept = set(
+            write.connection.execute(select(crops.c.source_digest).where(crops.c.person_id == person.id)).scalars()
         )
-        new = sum(one is not None for one in made)
-        write.audit("reembedded", collection.uuid, key.pseudonym, {"templates": new})
-        return new
+        still = [one for one in samples if one.source is not None and key.digest(one.source) in kept]
+        _add(write, collection, person, key, recognizer, still)
 
 
-def _people_with_crops(connection: Connection, collection: Collection, after: int) -> list[persons.Person]:
+def _add(
+    write: Write,
+    collection: Collection,
+    person: persons.Person,
+    key: DataKey,
+    recognizer: Embedder,
+    samples: Sequence[Sample],
+) -> list[int | None]:
+    """Store templates of the next model; ContractError where that is no longer `recognizer`."""
+    successor = collection.successor
+    if successor is None or successor.contract_id != recognizer.contract.id:
+        raise ContractError(f"collection {collection.name!r} is no longer being moved to {recognizer.name!r}")
+    made = templates.add(
+        write,
+        collection,
+        person,
+        key,
+        samples,
+        rotation=successor.rotation,
+        contract_id=successor.contract_id,
+        announce=False,
+    )
+    details = {"templates": sum(one is not None for one in made)}
+    write.audit("reembedded", collection.uuid, key.pseudonym, details)
+    return made
+
+
+def _last_in_use(connection: Connection, collection: Collection, person: persons.Person) -> int:
+    mine = (template_rows.c.person_id == person.id) & (template_rows.c.contract_id == collection.contract_id)
+    return connection.execute(select(func.max(template_rows.c.id)).where(mine)).scalar() or 0
+
+
+def _people_with_pending(
+    connection: Connection, collection: Collection, after: int, limit: int | None
+) -> list[persons.Person]:
+    """People by their ids, those after `after`, who have a kept crop that no new template was made of."""
+    waiting = exists().where(crops.c.person_id == person_rows.c.id, ~_succeeded(collection, crops))
     query = (
         select(person_rows.c.id)
-        .where(person_rows.c.collection_id == collection.id, person_rows.c.id > after)
-        .where(exists().where(crops.c.person_id == person_rows.c.id))
+        .where(person_rows.c.collection_id == collection.id, person_rows.c.id > after, waiting)
         .order_by(person_rows.c.id)
-        .limit(AT_ONCE)
+        .limit(limit)
     )
     ids = list(connection.execute(query).scalars())
     found = persons.by_id(connection, ids)
     return [found[i] for i in ids]
 
 
-def _pending(store: Store, connection: Connection, collection: Collection, person: persons.Person) -> list[bytes]:
-    """The crops that no new template was made of yet."""
-    made = select(template_rows.c.source_digest).where(template_rows.c.person_id == person.id, _of_next(collection))
-    known = set(connection.execute(made).scalars())
-    key = persons.key_of(store, connection, person)
-    return [png for digest, png in templates.crops_of(connection, person, key) if digest not in known]
+def _pending(store: Store, connection: Connection, collection: Collection, person: persons.Person) -> Iterator[Face]:
+    """The crops that no new template was made of yet, as far as they can be read."""
+    query = select(crops).where(crops.c.person_id == person.id, ~_succeeded(collection, crops)).order_by(crops.c.id)
+    key = None
+    for row in connection.execute(query).all():
+        try:
+            key = key or persons.key_of(store, connection, person)
+            yield _face(templates.open_crop(person, key, row.sealed))
+        except (ProtectionError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
+            log.warning("gallery %s: the kept crop %d cannot be read (%s); no template is made of it", store.label,
+                        row.id, error)  # fmt: skip
 
 
 def _of_next(collection: Collection):
     return (template_rows.c.collection_id == collection.id) & (
         template_rows.c.contract_id == collection.next_contract_id
-    )
-
-
-def _without(collection: Collection):
-    has = exists().where(template_rows.c.person_id == person_rows.c.id, _of_next(collection))
-    return (
-        select(person_rows.c.external_id)
-        .where(person_rows.c.collection_id == collection.id, ~has)
-        .order_by(person_rows.c.external_id)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, select
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.names import clean_metadata
@@ -111,19 +111,26 @@ def crops_of(connection: Connection, person: Person, key: DataKey) -> Iterator[t
     """(source digest, PNG) of each kept crop."""
     query = select(crops).where(crops.c.person_id == person.id).order_by(crops.c.id)
     for row in connection.execute(query).all():
-        yield row.source_digest, key.open(row.sealed, crop_bound(person.uuid))
+        yield row.source_digest, open_crop(person, key, row.sealed)
+
+
+def open_crop(person: Person, key: DataKey, sealed: bytes) -> bytes:
+    """The PNG of a kept crop; ProtectionError where it is damaged."""
+    return key.open(sealed, crop_bound(person.uuid))
 
 
 def remove(write: Write, collection: Collection, person: Person, template_id: int) -> None:
-    """Delete one template, and the crop that nothing else was made from; VultusError where the person has none such."""
-    mine = (templates.c.id == template_id) & (templates.c.person_id == person.id)
-    digest = write.connection.execute(select(templates.c.source_digest).where(mine)).one_or_none()
-    if digest is None:
+    """Delete one template, the crop that it was made from, and what a change of model under way made of the same:
+    VultusError where the person has none such."""
+    mine = templates.c.person_id == person.id
+    query = select(templates.c.source_digest).where(mine, templates.c.id == template_id)
+    row = write.connection.execute(query).one_or_none()
+    if row is None:
         raise VultusError(f"{person.external_id!r} has no template {template_id}; see `vultus gallery show`")
-    write.delete(templates, mine)
-    others = select(func.count()).where(templates.c.person_id == person.id, templates.c.source_digest == digest[0])
-    if write.connection.execute(others).scalar_one() == 0:
-        write.delete(crops, crops.c.person_id == person.id, crops.c.source_digest == digest[0])
+    write.delete(templates, mine, templates.c.id == template_id)
+    if row.source_digest is not None:
+        write.delete(templates, mine, templates.c.source_digest == row.source_digest)
+        write.delete(crops, crops.c.person_id == person.id, crops.c.source_digest == row.source_digest)
     write.append("remove", collection.id, person.id, template_id)
 
 
