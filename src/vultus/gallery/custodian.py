@@ -27,6 +27,7 @@ from vultus.gallery.store import (
     templates,
     verification,
 )
+from vultus.gallery.store.templates import Damaged
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,15 @@ class Custodian:
     def verify_log(self, kept: Sequence[str] = ()) -> list[Finding]:
         """Everything that is wrong with the audit log and the rows; empty if they are whole. `kept`: see `anchor`."""
         return verification.verify_gallery(self._binding.store, kept)
+
+    def damaged(self) -> list[Damaged]:
+        """Templates in use that are set aside while the others are searched, because they do not open or do not fit.
+
+        Each one is opened, which takes as long as filling an index.
+        """
+        store = self._binding.store
+        with store.reading() as connection:
+            return templates.damaged(store, connection, collections.get(store, connection, self._collection))
 
     def anchor(self) -> str:
         """The log's end as a short text to keep elsewhere: it shows a later rollback of the whole database."""

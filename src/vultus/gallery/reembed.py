@@ -417,15 +417,14 @@ def _people_with_pending(
 
 def _pending(store: Store, connection: Connection, collection: Collection, person: persons.Person) -> Iterator[Face]:
     """The crops that no new template was made of yet, as far as they can be read."""
-    query = select(crops).where(crops.c.person_id == person.id, ~_succeeded(collection, crops)).order_by(crops.c.id)
-    key = None
-    for row in connection.execute(query).all():
-        try:
-            key = key or persons.key_of(store, connection, person)
-            yield _face(templates.open_crop(person, key, row.sealed))
-        except (ProtectionError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
-            log.warning("gallery %s: the kept crop %d cannot be read (%s); no template is made of it", store.label,
-                        row.id, error)  # fmt: skip
+    made = select(template_rows.c.source_digest).where(template_rows.c.person_id == person.id, _of_next(collection))
+    known = set(connection.execute(made).scalars())
+    try:
+        for digest, png in templates.crops_of(connection, person, persons.key_of(store, connection, person)):
+            if digest not in known:
+                yield _face(png)
+    except (ProtectionError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
+        log.warning("gallery %s: crops of person %d cannot be read: %s", store.label, person.id, error)
 
 
 def _of_next(collection: Collection):

@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
 def audit(
     at: At,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check the whole log; exit code 1 if it was changed.")
+        bool,
+        typer.Option("--verify", help="Check the whole log, and open each template; exit code 1 if anything is wrong."),
     ] = False,
     anchors: Annotated[
         list[str] | None,
@@ -95,10 +96,13 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
     from vultus.gallery.store.anchors import read_anchors
 
     found = people.custody.verify_log([one for given in anchors for one in read_anchors(given)])
+    damaged = people.custody.damaged()
     end = people.custody.anchor()
     entries = int(end.partition(":")[0])
 
     def lines() -> None:
+        for one in damaged[:MOST]:
+            typer.echo(f"template {one.template} of {shown(one.person)} {one.reason}; it is not searched")
         for one in found[:MOST]:
             typer.echo(shown(one))
         if len(found) > MOST:
@@ -109,9 +113,15 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
             typer.echo(f"the audit log and the rows are whole: {count(entries, 'entry', 'entries')}")
             typer.echo(f"anchor to keep elsewhere: {end}")
 
-    document = {"whole": not found, "entries": entries, "anchor": end, "findings": [asdict(one) for one in found]}
+    document = {
+        "whole": not found,
+        "entries": entries,
+        "anchor": end,
+        "findings": [asdict(one) for one in found],
+        "damaged": [asdict(one) for one in damaged],
+    }
     at.answer(document, lines)
-    if found:
+    if found or damaged:
         raise typer.Exit(1)
 
 
