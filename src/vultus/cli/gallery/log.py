@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 MOST = 50
 """Entries listed unless --limit says more."""
 KINDS = (
-    *("backup_made", "collection_created", "collection_renewed", "consent_recorded", "consent_withdrawn"),
+    *(
+        "backup_made",
+        "clock_doubted",
+        "collection_created",
+        "collection_renewed",
+        "consent_recorded",
+        "consent_withdrawn",
+    ),
     *("cut_over", "described", "enrolled", "erased", "erasure_replayed", "exported", "gallery_created", "identified"),
     *("investigated", "key_rotated", "listed", "log_mended", "model_adopted", "reembedded", "reembedding_abandoned"),
     *("reembedding_begun", "restored", "retention_changed", "rollback_accepted", "settings_changed", "suspended"),
-    *("template_removed", "upgraded", "verified"),
+    *("template_removed", "time_confirmed", "upgraded", "verified"),
 )
 """Kinds of entries that there can be."""
 LONGEST = 160

@@ -16,7 +16,17 @@ from vultus.gallery.custody.export import export_person
 from vultus.gallery.custody.rekey import Rotated, rotate_key
 from vultus.gallery.custody.renew import Renewed, renew
 from vultus.gallery.custody.restore import Restored, restore
-from vultus.gallery.custody.retention import Due, Swept, due, has_lapsed, retain_until, suspend_lapsed, sweep
+from vultus.gallery.custody.retention import (
+    Due,
+    Repaired,
+    Swept,
+    due,
+    has_lapsed,
+    repair_times,
+    retain_until,
+    suspend_lapsed,
+    sweep,
+)
 
 __all__ = [
     "BackupInfo",
@@ -25,6 +35,7 @@ __all__ = [
     "Due",
     "Erased",
     "Renewed",
+    "Repaired",
     "Restored",
     "Rotated",
     "Swept",
@@ -40,6 +51,7 @@ __all__ = [
     "record_consent",
     "record_in",
     "renew",
+    "repair_times",
     "restore",
     "retain_until",
     "rotate_key",
