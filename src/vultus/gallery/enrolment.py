@@ -12,7 +12,7 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
-from vultus.gallery.custody import ConsentGiven, check_consent, record_in, valid_consent
+from vultus.gallery.custody import ConsentGiven, check_consent, may_record, record_in, valid_consent
 from vultus.gallery.guards import Duplicate, far_templates, find_duplicates
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
@@ -64,6 +64,8 @@ class Enrolled:
     """Checks that could not be made."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees the enrolment."""
+    consent_withheld: bool = False
+    """Whether the consent was not recorded, because the person withdrew the last one (`ConsentGiven.if_lacking`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -86,6 +88,7 @@ class Request:
     skip_bad: bool = False
     skipped: Sequence[Skipped] = field(default=())
     """Photographs that were given up before."""
+    new_only: bool = False
 
 
 def enrol(binding: Binding, request: Request, calibration: Calibration | None) -> Enrolled:
@@ -122,10 +125,25 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             before = remembered(write.connection, collection, request.client_key, asked)
             if before is not None:
                 return _answer(before)
+        if found is not None and request.new_only:
+            raise VultusError(
+                f"{person_id!r} is enrolled already, and only who is new was to be", code="enrolled_already",
+                person=person_id,
+            )  # fmt: skip
         if found is not None:
             persons.describe(write, person, request.name, request.metadata)
+        withheld = False
         if request.consent is not None:
-            record_in(write, collection, person, key, request.consent)
+            wanted, withheld = may_record(write, collection, person, request.consent)
+            if wanted:
+                record_in(write, collection, person, key, request.consent)
+        if withheld and collection.settings.require_consent:
+            raise VultusError(
+                f"{person.external_id!r} has withdrawn consent, so none is recorded; if they agreed again, use "
+                "`vultus gallery consent add`",
+                code="consent_withdrawn",
+                person=person.external_id,
+            )
         check_consent(write.connection, collection, person, write.now)
         kept, refused = _consistent(binding, write, collection, person, rows, request, fit)
         made = templates.add(write, collection, person, key, [request.samples[i] for i in kept])
@@ -139,6 +157,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             duplicates,
             tuple(warnings),
             position=write.head,
+            consent_withheld=withheld,
         )
         details = {
             "templates": done.templates,
