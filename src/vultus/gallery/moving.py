@@ -12,8 +12,9 @@ from vultus.gallery.adopt import adopt
 from vultus.gallery.binding import Binding
 from vultus.gallery.photographs import Image, Skipped
 from vultus.gallery.rates import require_calibration
-from vultus.gallery.reembed import IncompleteError, Missing, Progress, Reembedding
+from vultus.gallery.reembed import Progress, Reembedding
 from vultus.gallery.reference import Embedder, reference_of
+from vultus.gallery.successors import IncompleteError, Missing
 
 PASSES = 10
 """How often newcomers are looked for before the cut-over is left to another run: enrollments go on meanwhile."""

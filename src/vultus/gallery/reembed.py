@@ -1,27 +1,15 @@
-"""Moving a collection to another model: new templates beside the old ones, and then all at once.
-
-What a move is complete by is counted in templates, in the transaction that cuts over, where nobody else can write:
-
-* Each kept crop has its successor, the template of the next model that was made of it (known by the digest of its
-  pixels), and with it the template in use that was made of the same crop.
-* A template in use whose crop was not kept (one enrolled as an embedding, too) has its successor where the same
-  photograph was given again, or where any photograph of that person was given to the move while the template was there
-  already. Who is enrolled anew after the photographs were given is not replaced by them.
-
-Suspended people count like everybody else. Whoever is erased meanwhile has nothing left to be missed.
-"""
+"""Moving a collection to another model: new templates beside the old ones, and then all at once."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import Connection, Table, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from vultus.errors import ContractError, VultusError
 from vultus.faces import Face
@@ -33,6 +21,16 @@ from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import crops
 from vultus.gallery.store.schema import persons as person_rows
 from vultus.gallery.store.schema import templates as template_rows
+from vultus.gallery.successors import (
+    REPLACES,
+    IncompleteError,
+    Missing,
+    beyond,
+    last_in_use,
+    missing_of,
+    of_next,
+    people_with_pending,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,31 +39,6 @@ AT_ONCE = 32
 
 Progress = Callable[[int, int], None]
 """Told (persons done, persons in all)."""
-
-REPLACES = "replaces"
-"""In the provenance of a template made of a given photograph: the last template of its person that it stands for."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """What of one person has no successor of the next model yet."""
-
-    person: str
-    """External id."""
-    templates: tuple[int, ...]
-    """Ids of templates in use that a cut-over would delete without replacing them."""
-    crops: tuple[int, ...]
-    """Ids of kept crops that no template of the next model was made of: not embedded yet, or unreadable."""
-
-
-class IncompleteError(VultusError):
-    """A cut-over that would lose templates; `missing` names them."""
-
-    code = "move_incomplete"
-
-    def __init__(self, message: str, missing: tuple[Missing, ...]) -> None:
-        super().__init__(message, missing=[vars(one) for one in missing])
-        self.missing = missing
 
 
 @dataclass(frozen=True)
@@ -120,11 +93,11 @@ def from_crops(store: Store, name: str, recognizer: Embedder, progress: Progress
     """
     after, done = 0, 0
     with store.reading() as connection:
-        total = len(_people_with_pending(connection, collections.get(store, connection, name), 0, None))
+        total = len(people_with_pending(connection, collections.get(store, connection, name), 0, None))
     while True:
         with store.reading() as connection:
             collection = collections.get(store, connection, name)
-            batch = _people_with_pending(connection, collection, after, AT_ONCE)
+            batch = people_with_pending(connection, collection, after, AT_ONCE)
             work = [(person, list(_pending(store, connection, collection, person))) for person in batch]
         if not batch:
             break
@@ -146,7 +119,7 @@ def replaceable(store: Store, name: str, external_id: str) -> int:
     with store.reading() as connection:
         collection = collections.get(store, connection, name)
         person = persons.require(store, connection, collection, external_id)
-        return _last_in_use(connection, collection, person)
+        return last_in_use(connection, collection, person)
 
 
 def from_samples(
@@ -189,7 +162,7 @@ def cut_over(
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
         before = _state(write.connection, collection, contract_id)
-        lost = _beyond(before.missing, leave_behind)
+        lost = beyond(before.missing, leave_behind)
         if lost:
             raise IncompleteError(
                 f"{len(lost)} of {before.persons} people would lose templates or kept crops, the first "
@@ -234,7 +207,7 @@ def abandon(store: Store, name: str, *, contract_id: str | None = None) -> None:
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
         _check_move(collection, contract_id)
-        write.delete(template_rows, _of_next(collection))
+        write.delete(template_rows, of_next(collection))
         write.update(collection_rows, collection_rows.c.id == collection.id, **_nothing_next())
         write.own(scrub_pending=True)
         write.audit("reembedding_abandoned", collection.uuid, None, {"contract": collection.next_contract_id})
@@ -255,72 +228,10 @@ def _check_move(collection: Collection, contract_id: str | None) -> tuple[str, s
 
 def _state(connection: Connection, collection: Collection, contract_id: str | None = None) -> Reembedding:
     model, contract = _check_move(collection, contract_id)
-    missing = _missing(connection, collection)
+    missing = missing_of(connection, collection)
     total = connection.execute(_count(collection)).scalar_one()
-    made = select(func.count()).select_from(template_rows).where(_of_next(collection))
+    made = select(func.count()).select_from(template_rows).where(of_next(collection))
     return Reembedding(model, contract, total, total - len(missing), connection.execute(made).scalar_one(), missing)
-
-
-def _missing(connection: Connection, collection: Collection) -> tuple[Missing, ...]:
-    """What has no successor; the rule is told at the top."""
-    here = person_rows.c.collection_id == collection.id
-    crops_left = select(crops.c.person_id, crops.c.id).join(person_rows, person_rows.c.id == crops.c.person_id)
-    crops_left = crops_left.where(here, ~_succeeded(collection, crops)).order_by(crops.c.id)
-    kept = (crops.c.person_id == template_rows.c.person_id) & (crops.c.source_digest == template_rows.c.source_digest)
-    templates_left = (
-        select(template_rows.c.person_id, template_rows.c.id, crops.c.id.label("crop"))
-        .join(crops, kept, isouter=True)
-        .where(
-            template_rows.c.collection_id == collection.id,
-            template_rows.c.contract_id == collection.contract_id,
-            ~_succeeded(collection, template_rows),
-        )
-        .order_by(template_rows.c.id)
-    )
-    replaced = _replaced(connection, collection)
-    found: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-    for row in connection.execute(templates_left):
-        if row.crop is not None or row.id > replaced.get(row.person_id, 0):
-            found[row.person_id][0].append(row.id)
-    for row in connection.execute(crops_left):
-        found[row.person_id][1].append(row.id)
-    people = persons.by_id(connection, list(found))
-    missing = [Missing(people[i].external_id, tuple(left), tuple(kept)) for i, (left, kept) in found.items()]
-    return tuple(sorted(missing, key=lambda one: one.person))
-
-
-def _succeeded(collection: Collection, of: Table):
-    """Whether a template of the next model was made of the same pixels as a row of `of`."""
-    successor = template_rows.alias("successor")
-    return exists().where(
-        successor.c.person_id == of.c.person_id,
-        successor.c.contract_id == collection.next_contract_id,
-        successor.c.source_digest == of.c.source_digest,
-    )
-
-
-def _replaced(connection: Connection, collection: Collection) -> dict[int, int]:
-    """The last template of each person that photographs given to the move stand for."""
-    found: dict[int, int] = {}
-    query = select(template_rows.c.person_id, template_rows.c.provenance).where(_of_next(collection))
-    for row in connection.execute(query.execution_options(yield_per=10_000)):
-        last = row.provenance.get(REPLACES)
-        if isinstance(last, int):
-            found[row.person_id] = max(last, found.get(row.person_id, 0))
-    return found
-
-
-def _beyond(missing: Sequence[Missing], known: Sequence[Missing]) -> tuple[Missing, ...]:
-    """Of what is missing, that which is not in `known`."""
-    before = {one.person: one for one in known}
-    lost = []
-    for one in missing:
-        told = before.get(one.person, Missing(one.person, (), ()))
-        fresh = tuple(i for i in one.templates if i not in told.templates)
-        kept = tuple(i for i in one.crops if i not in told.crops)
-        if fresh or kept:
-            lost.append(Missing(one.person, fresh, kept))
-    return tuple(lost)
 
 
 def _nothing_next() -> dict[str, None]:
@@ -337,7 +248,7 @@ def _store_given(
         if person is None or not samples:  # erased meanwhile
             return 0
         if replaces is None:
-            replaces = _last_in_use(write.connection, collection, person)
+            replaces = last_in_use(write.connection, collection, person)
         told = [replace(one, provenance={**one.provenance, REPLACES: replaces}) for one in samples]
         key = persons.key_of(store, write.connection, person)
         made = _add(write, collection, person, key, recognizer, told)
@@ -345,7 +256,7 @@ def _store_given(
             if new is None and sample.source is not None:  # the same photograph again
                 mine = template_rows.c.person_id == person.id
                 same = template_rows.c.source_digest == key.digest(sample.source)
-                write.update(template_rows, _of_next(collection), mine, same, provenance=dict(sample.provenance))
+                write.update(template_rows, of_next(collection), mine, same, provenance=dict(sample.provenance))
         return sum(one is not None for one in made)
 
 
@@ -379,45 +290,16 @@ def _add(
     successor = collection.successor
     if successor is None or successor.contract_id != recognizer.contract.id:
         raise ContractError(f"collection {collection.name!r} is no longer being moved to {recognizer.name!r}")
-    made = templates.add(
-        write,
-        collection,
-        person,
-        key,
-        samples,
-        rotation=successor.rotation,
-        contract_id=successor.contract_id,
-        announce=False,
-    )
+    told = {"rotation": successor.rotation, "contract_id": successor.contract_id, "announce": False}
+    made = templates.add(write, collection, person, key, samples, **told)
     details = {"templates": sum(one is not None for one in made)}
     write.audit("reembedded", collection.uuid, key.pseudonym, details)
     return made
 
 
-def _last_in_use(connection: Connection, collection: Collection, person: persons.Person) -> int:
-    mine = (template_rows.c.person_id == person.id) & (template_rows.c.contract_id == collection.contract_id)
-    return connection.execute(select(func.max(template_rows.c.id)).where(mine)).scalar() or 0
-
-
-def _people_with_pending(
-    connection: Connection, collection: Collection, after: int, limit: int | None
-) -> list[persons.Person]:
-    """People by their ids, those after `after`, who have a kept crop that no new template was made of."""
-    waiting = exists().where(crops.c.person_id == person_rows.c.id, ~_succeeded(collection, crops))
-    query = (
-        select(person_rows.c.id)
-        .where(person_rows.c.collection_id == collection.id, person_rows.c.id > after, waiting)
-        .order_by(person_rows.c.id)
-        .limit(limit)
-    )
-    ids = list(connection.execute(query).scalars())
-    found = persons.by_id(connection, ids)
-    return [found[i] for i in ids]
-
-
 def _pending(store: Store, connection: Connection, collection: Collection, person: persons.Person) -> Iterator[Face]:
     """The crops that no new template was made of yet, as far as they can be read."""
-    made = select(template_rows.c.source_digest).where(template_rows.c.person_id == person.id, _of_next(collection))
+    made = select(template_rows.c.source_digest).where(template_rows.c.person_id == person.id, of_next(collection))
     known = set(connection.execute(made).scalars())
     try:
         for digest, png in templates.crops_of(connection, person, persons.key_of(store, connection, person)):
@@ -425,12 +307,6 @@ def _pending(store: Store, connection: Connection, collection: Collection, perso
                 yield _face(png)
     except (ProtectionError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
         log.warning("gallery %s: crops of person %d cannot be read: %s", store.label, person.id, error)
-
-
-def _of_next(collection: Collection):
-    return (template_rows.c.collection_id == collection.id) & (
-        template_rows.c.contract_id == collection.next_contract_id
-    )
 
 
 def _count(collection: Collection):

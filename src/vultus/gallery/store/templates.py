@@ -180,8 +180,7 @@ def opened(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(template ids, person ids, (N, D) float32 rotated unit rows) of a query like `active`, opened.
 
-    A damaged one is set aside, with a warning in the log that names it; see `damaged`.
-    """
+    A damaged one is set aside, with a warning in the log that names it; see `damaged`."""
     rows = connection.execute(query.execution_options(yield_per=10_000))
     ids, people, found, aside = _open_all(store, rows, collection.dim)
     if aside:
