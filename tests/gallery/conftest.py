@@ -75,6 +75,16 @@ def other_recognizer() -> PixelRecognizer:
 
 
 @pytest.fixture(scope="session")
+def next_recognizer(other_recognizer, recognizer, picture):
+    """Another projection of the same pictures, with a calibration."""
+    labels = np.repeat(np.arange(250), 4)
+    crops = [picture(10_000 + int(label), sample % 4) for sample, label in enumerate(labels)]
+    made = type(other_recognizer)(seed=1, name="other-pixels")
+    made.calibration = calibrate(made.embed(crops), labels, source="patterns", contract_id=made.contract.id)
+    return made
+
+
+@pytest.fixture(scope="session")
 def picture():
     return photo
 

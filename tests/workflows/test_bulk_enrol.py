@@ -248,7 +248,7 @@ def test_an_import_does_not_undo_a_withdrawal(people, folder):
     people.custody.withdraw_consent("bob")
     done = bulk_enrol(people, folder, consent=given)
     assert done.enrolled == 2 and people.custody.person("bob").person.status == "suspended"
-    assert any(one["what"] == "warning" and "consent add" in one["reason"] for one in done.listed)
+    assert any(one["person"] == "bob" and "consent add" in one["reason"] for one in done.listed)
 
 
 def test_it_gives_up_when_everybody_is_refused_for_another_reason(people, folder, monkeypatch, tmp_path):

@@ -15,7 +15,6 @@ from vultus.errors import ContractError, VultusError
 from vultus.gallery.reference import Embedder
 from vultus.gallery.store import Collection, Store, Write, collections
 from vultus.gallery.store import templates as stored
-from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import templates
 
@@ -95,8 +94,7 @@ def _rebind(store: Store, write: Write, collection: Collection, contract_id: str
     while rows := write.connection.execute(query).all():
         again = []
         for row in rows:
-            key = open_key(store, row.uuid, row.sealed_key)
-            plain = key.open(row.sealed, stored.template_bound(row.uuid, collection.contract_id))
+            key, plain = stored.open_row(store, row, collection.dim)
             sealed = key.seal(plain, stored.template_bound(row.uuid, contract_id))
             about = {**row.provenance, "made_by": row.provenance.get("made_by", collection.contract_id)}
             again.append({"id": row.id, "sealed": sealed, "contract_id": contract_id, "provenance": about})

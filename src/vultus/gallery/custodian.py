@@ -27,6 +27,7 @@ from vultus.gallery.store import (
     templates,
     verification,
 )
+from vultus.gallery.store.templates import Damaged
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,16 @@ class Custodian:
         """Who would be erased by `sweep` now, and why."""
         return custody.due(self._binding.store, self._collection)
 
-    def sweep(self, *, dry_run: bool = True) -> custody.Swept:
-        """Erase who is due: consent withdrawn or run out, or kept long enough. By default it only says who."""
-        return custody.sweep(self._binding.store, self._collection, dry_run=dry_run)
+    def sweep(self, *, dry_run: bool = True, confirm_time: bool = False) -> custody.Swept:
+        """Erase who is due: consent withdrawn or run out, or kept long enough. By default it only says who.
+
+        ClockDoubtfulError where the clock jumped, until `confirm_time` or `repair_times` says that it is right.
+        """
+        return custody.sweep(self._binding.store, self._collection, dry_run=dry_run, confirm_time=confirm_time)
+
+    def repair_times(self, *, dry_run: bool = True) -> custody.Repaired:
+        """Say that the clock is right now, after it was wrong, and mend what it stamped; of the whole database."""
+        return custody.repair_times(self._binding.store, dry_run=dry_run)
 
     def export(self, person: str, path: str | Path) -> Path:
         """Write everything held about somebody into a .zip (GDPR art. 15 and 20); it is personal data."""
@@ -156,6 +164,15 @@ class Custodian:
     def verify_log(self, kept: Sequence[str] = ()) -> list[Finding]:
         """Everything that is wrong with the audit log and the rows; empty if they are whole. `kept`: see `anchor`."""
         return verification.verify_gallery(self._binding.store, kept)
+
+    def damaged(self) -> list[Damaged]:
+        """Templates in use that are set aside while the others are searched, because they do not open or do not fit.
+
+        Each one is opened, which takes as long as filling an index.
+        """
+        store = self._binding.store
+        with store.reading() as connection:
+            return templates.damaged(store, connection, collections.get(store, connection, self._collection))
 
     def anchor(self) -> str:
         """The log's end as a short text to keep elsewhere: it shows a later rollback of the whole database."""

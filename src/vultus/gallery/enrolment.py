@@ -12,7 +12,7 @@ import numpy as np
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
-from vultus.gallery.custody import ConsentGiven, check_consent, record_in, valid_consent
+from vultus.gallery.custody import ConsentGiven, check_consent, may_record, record_in, valid_consent
 from vultus.gallery.guards import Duplicate, doubtful_templates, far_templates, find_duplicates, mated_threshold
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
@@ -69,6 +69,8 @@ class Enrolled:
     """Photographs that were enrolled, but fit the person worse than nearly all photographs of one person do."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees the enrolment."""
+    consent_withheld: bool = False
+    """Whether the consent was not recorded, because the person withdrew the last one (`ConsentGiven.if_lacking`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -91,6 +93,7 @@ class Request:
     skip_bad: bool = False
     skipped: Sequence[Skipped] = field(default=())
     """Photographs that were given up before."""
+    new_only: bool = False
 
 
 def enrol(binding: Binding, request: Request, calibration: Calibration | None) -> Enrolled:
@@ -128,10 +131,25 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             before = remembered(write.connection, collection, request.client_key, asked)
             if before is not None:
                 return _answer(before)
+        if found is not None and request.new_only:
+            raise VultusError(
+                f"{person_id!r} is enrolled already, and only who is new was to be", code="enrolled_already",
+                person=person_id,
+            )  # fmt: skip
         if found is not None:
             persons.describe(write, person, request.name, request.metadata)
+        withheld = False
         if request.consent is not None:
-            record_in(write, collection, person, key, request.consent)
+            wanted, withheld = may_record(write, collection, person, request.consent)
+            if wanted:
+                record_in(write, collection, person, key, request.consent)
+        if withheld and collection.settings.require_consent:
+            raise VultusError(
+                f"{person.external_id!r} has withdrawn consent, so none is recorded; if they agreed again, use "
+                "`vultus gallery consent add`",
+                code="consent_withdrawn",
+                person=person.external_id,
+            )
         check_consent(write.connection, collection, person, write.now)
         kept, refused, doubtful = _consistent(binding, write, collection, person, rows, request, fit, alike)
         made = templates.add(write, collection, person, key, [request.samples[i] for i in kept])
@@ -146,6 +164,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             tuple(warnings),
             tuple(doubtful),
             position=write.head,
+            consent_withheld=withheld,
         )
         details = {
             "templates": done.templates,

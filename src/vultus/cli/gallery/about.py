@@ -27,7 +27,7 @@ def info(at: At) -> None:
 
     with at.store() as store:
         with store.reading() as connection:
-            row = connection.execute(select(gallery.c.head, gallery.c.audit_seq, gallery.c.scrub_pending)).one()
+            row = connection.execute(select(gallery)).one()
             found = stored.get(store, connection, at.collection)
             people, templates = stored.counts(connection, found)
         followers = positions(store, found)
@@ -42,6 +42,7 @@ def info(at: At) -> None:
             "head": row.head,
             "audit_entries": row.audit_seq,
             "scrub_pending": bool(row.scrub_pending),
+            "times_doubted_since": row.doubted_since,
             "collection": {
                 "name": found.name,
                 "uuid": found.uuid,
@@ -78,6 +79,8 @@ def info(at: At) -> None:
         ]
         if found.next_model:
             rows.append(("  being moved to", found.next_model))
+        if row.doubted_since is not None:
+            rows.append(("times", f"in doubt from entry {row.doubted_since:,} of the log on; see `repair-times`"))
         if row.scrub_pending:
             rows.append(("erased bytes", "still in the files; the next opening tries again"))
         rows += [

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vultus.gallery.protection import Receipt
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; a script is never asked.")]
+ConfirmTime = Annotated[
+    bool, typer.Option("--confirm-time", help="The clock is right now: mend what it stamped before.")
+]
 Receipts = Annotated[Path | None, typer.Option("--receipts", help="File to write the signed receipts to, one a line.")]
 
 consents = typer.Typer(help="What people agreed to: add, withdraw, list.", no_args_is_help=True, rich_markup_mode=None)
@@ -35,6 +38,7 @@ def register(app: typer.Typer) -> None:
     command(consents, "list")(list_)
     command(app)(retain)
     command(app)(sweep)
+    command(app, "repair-times")(repair_times)
     command(app)(export)
     command(app)(erase)
     app.add_typer(receipts, name="receipt")
@@ -111,19 +115,25 @@ def sweep(
     erase: Annotated[bool, typer.Option("--erase", help="Erase them; without it they are only listed.")] = False,
     yes: Yes = False,
     receipts: Receipts = None,
+    confirm_time: ConfirmTime = False,
 ) -> None:
     """Who is due to be erased: consent withdrawn or ended, or kept long enough. With --erase they are erased.
 
     Exit code 1 where somebody could not be erased, the deleted bytes are not yet out of the database's files, or the
     receipts could not be written to their file; they are printed then, and are in the ledger.
     """
+    if confirm_time and not erase:
+        from vultus.errors import VultusError
+
+        raise VultusError("--confirm-time belongs to --erase; to see what it would change, use `repair-times`")
     with at.open() as people:
         if erase and not yes:
             _ask(lambda: f"Erase {count(len(people.custody.due()), 'person', 'people')} for good?")
         with _receipt_file(receipts if erase else None) as write:
-            done = people.custody.sweep(dry_run=not erase)
+            done = people.custody.sweep(dry_run=not erase, confirm_time=confirm_time)
             kept = write(done.receipts)
-    warn([*(f"{name} is not erased: {why}" for name, why in done.failed), *done.warnings])
+    doubted = [] if done.doubt is None else [f"{done.doubt}: --erase asks for --confirm-time"]
+    warn([*doubted, *(f"{name} is not erased: {why}" for name, why in done.failed), *done.warnings])
 
     def lines() -> None:
         rows = [
@@ -149,9 +159,26 @@ def sweep(
         "erased": [asdict(one) for one in done.receipts],
         "failed": [{"person": name, "reason": why} for name, why in done.failed],
         "scrubbed": done.scrubbed,
+        "doubt": None if done.doubt is None else asdict(done.doubt),
     }
     at.answer(document, lines)
     raise typer.Exit(0 if done.scrubbed and not done.failed and kept else 1)
+
+
+def repair_times(at: At, confirm_time: ConfirmTime = False) -> None:
+    """Mend what a wrong clock stamped, in the whole database. Without --confirm-time it is only counted.
+
+    With it, times of people and consents that cannot be become now, and what depends on time works again.
+    """
+    with at.open() as people:
+        found = people.custody.repair_times(dry_run=not confirm_time)
+
+    def lines() -> None:
+        for name, number in found.times.items():
+            typer.echo(f"{name}: {count(number, 'time')} {'set to now' if found.done else 'would be set to now'}")
+        typer.echo("the time is confirmed" if found.done else str(found.doubt or "times are trusted"))
+
+    at.answer(asdict(found), lines)
 
 
 def export(

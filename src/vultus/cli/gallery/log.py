@@ -22,6 +22,7 @@ KINDS = (
         "backup_made",
         "calibration_bound",
         "calibration_changed",
+        "clock_doubted",
         "collection_created",
         "collection_renewed",
         "consent_recorded",
@@ -30,7 +31,7 @@ KINDS = (
     *("cut_over", "described", "enrolled", "erased", "erasure_replayed", "exported", "gallery_created", "identified"),
     *("investigated", "key_rotated", "listed", "log_mended", "model_adopted", "reembedded", "reembedding_abandoned"),
     *("reembedding_begun", "restored", "retention_changed", "rollback_accepted", "settings_changed", "suspended"),
-    *("template_removed", "upgraded", "verified"),
+    *("template_removed", "time_confirmed", "upgraded", "verified"),
 )
 """Kinds of entries that there can be."""
 LONGEST = 160
@@ -44,7 +45,8 @@ def register(app: typer.Typer) -> None:
 def audit(
     at: At,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check the whole log; exit code 1 if it was changed.")
+        bool,
+        typer.Option("--verify", help="Check the whole log, and open each template; exit code 1 if anything is wrong."),
     ] = False,
     anchors: Annotated[
         list[str] | None,
@@ -103,10 +105,13 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
     from vultus.gallery.store.anchors import read_anchors
 
     found = people.custody.verify_log([one for given in anchors for one in read_anchors(given)])
+    damaged = people.custody.damaged()
     end = people.custody.anchor()
     entries = int(end.partition(":")[0])
 
     def lines() -> None:
+        for one in damaged[:MOST]:
+            typer.echo(f"template {one.template} of {shown(one.person)} {one.reason}; it is not searched")
         for one in found[:MOST]:
             typer.echo(shown(one))
         if len(found) > MOST:
@@ -117,9 +122,15 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
             typer.echo(f"the audit log and the rows are whole: {count(entries, 'entry', 'entries')}")
             typer.echo(f"anchor to keep elsewhere: {end}")
 
-    document = {"whole": not found, "entries": entries, "anchor": end, "findings": [asdict(one) for one in found]}
+    document = {
+        "whole": not found,
+        "entries": entries,
+        "anchor": end,
+        "findings": [asdict(one) for one in found],
+        "damaged": [asdict(one) for one in damaged],
+    }
     at.answer(document, lines)
-    if found:
+    if found or damaged:
         raise typer.Exit(1)
 
 

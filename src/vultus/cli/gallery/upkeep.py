@@ -88,7 +88,7 @@ def reembed(
         Path | None, typer.Option(help="New photographs: a folder or CSV file, as for `import`; else the kept crops.")
     ] = None,
     leave_behind: Annotated[
-        bool, typer.Option("--leave-behind", help="Move though some have no new template; nobody finds them then.")
+        bool, typer.Option("--leave-behind", help="Move though some templates have no successor; they are lost.")
     ] = False,
     compatible: Annotated[
         Path | None,
@@ -102,8 +102,8 @@ def reembed(
 ) -> None:
     """Move a collection to another model. New templates are made beside the old ones, and then all change at once.
 
-    Interrupted, it goes on where it was. Exit code 1 while people are without a template of the new model: the old
-    model stays in use until they have one.
+    Interrupted, it goes on where it was. Exit code 1 while somebody would lose a template: the old model stays in use
+    until each has its successor, made from its kept crop or from a photograph given of that person.
     """
     from vultus.errors import VultusError
     from vultus.gallery import reembed as moving
@@ -135,11 +135,12 @@ def reembed(
             typer.echo(f"moved to {state.model}: {count(state.templates, 'template')} of {state.ready:,} people")
             return
         typer.echo(
-            f"not moved yet: {len(state.missing):,} of {count(state.persons, 'person', 'people')} have no template of "
-            f"{state.model}; give photographs of them with --photos, or --leave-behind"
+            f"not moved yet: {len(state.missing):,} of {count(state.persons, 'person', 'people')} would lose templates "
+            f"to {state.model}; give photographs of them with --photos, or --leave-behind"
         )
-        for name in state.missing[:20]:
-            typer.echo(f"  {name}")
+        for one in state.missing[:20]:
+            lost = [f"template {number}" for number in one.templates]
+            typer.echo(f"  {shown(one.person)}: {', '.join(lost) or count(len(one.crops), 'unread crop')}")
         if len(state.missing) > 20:
             typer.echo(f"  and {len(state.missing) - 20:,} more; --json tells all")
 

@@ -29,13 +29,24 @@ def check_rows(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
         )
     for start in range(0, len(labels), ROWS):
         rows = embeddings[start : start + ROWS].astype(np.float32, copy=False)
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        lengths = lengths_of(rows)
         finite = np.isfinite(lengths)
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise VultusError(f"embedding {row} holds NaN or infinity: look at its crop, or at a model that diverged")
-        off = np.abs(lengths - 1) > UNIT_TOLERANCE
+        off = off_unit(lengths)
         if off.any():
             row, length = start + int(np.argmax(off)), lengths[np.argmax(off)]
             raise VultusError(f"embedding {row} has length {length:.4g}, not 1: divide each row by its length")
     return embeddings, labels
+
+
+def lengths_of(rows: np.ndarray) -> np.ndarray:
+    """(N,) float64 lengths of (N, D) rows; NaN or infinite where a row is."""
+    with np.errstate(over="ignore"):
+        return np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+
+
+def off_unit(lengths: np.ndarray) -> np.ndarray:
+    """Which lengths are not 1, NaN among them: the one test of it, wherever embeddings are taken or searched."""
+    return ~(np.abs(lengths - 1) <= UNIT_TOLERANCE)  # written so that NaN is off

@@ -6,6 +6,7 @@ from vultus.gallery.custody.consent import (
     ConsentGiven,
     check_consent,
     consents_of,
+    may_record,
     record_consent,
     record_in,
     valid_consent,
@@ -24,7 +25,17 @@ from vultus.gallery.custody.export import export_person
 from vultus.gallery.custody.rekey import Rotated, rotate_key
 from vultus.gallery.custody.renew import Renewed, renew
 from vultus.gallery.custody.restore import Restored, restore
-from vultus.gallery.custody.retention import Due, Swept, due, has_lapsed, retain_until, suspend_lapsed, sweep
+from vultus.gallery.custody.retention import (
+    Due,
+    Repaired,
+    Swept,
+    due,
+    has_lapsed,
+    repair_times,
+    retain_until,
+    suspend_lapsed,
+    sweep,
+)
 
 __all__ = [
     "BackupInfo",
@@ -33,6 +44,7 @@ __all__ = [
     "Due",
     "Erased",
     "Renewed",
+    "Repaired",
     "Restored",
     "Rotated",
     "Swept",
@@ -46,10 +58,12 @@ __all__ = [
     "erase_returned",
     "export_person",
     "has_lapsed",
+    "may_record",
     "record_consent",
     "record_in",
     "refusals",
     "renew",
+    "repair_times",
     "restore",
     "retain_until",
     "rotate_key",

@@ -37,6 +37,9 @@ class ConsentGiven:
     """None: now."""
     expires_at: Time | None = None
     """None: until it is withdrawn."""
+    if_lacking: bool = False
+    """Whether an enrollment records it only with who has no valid consent to its purpose and never withdrew the last
+    one, as an import does that may be repeated: it must not undo a withdrawal."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,18 @@ def record_in(write: Write, collection: Collection, person: Person, key: DataKey
     if not settings.require_consent or valid_consent(write.connection, person, settings.purpose, write.now):
         persons.set_status(write, collection, person, "active")
     return made
+
+
+def may_record(write: Write, collection: Collection, person: Person, given: ConsentGiven) -> tuple[bool, bool]:
+    """Whether `given` is to be recorded with somebody, and whether it is not because they withdrew the last one."""
+    if not given.if_lacking:
+        return True, False
+    purpose = _purpose(collection, given.purpose)
+    known = [one for one in consents_of(write.connection, person) if one.purpose == purpose]
+    if any(one.valid(write.now) for one in known):
+        return False, False
+    withdrawn = bool(known and known[-1].withdrawn_at)
+    return not withdrawn, withdrawn
 
 
 def withdraw_consent(store: Store, collection: str, external_id: str, purpose: str | None = None) -> list[Consent]:

@@ -77,10 +77,13 @@ def _files(store: Store, write: Write, collection: Collection, person: Person) -
     told = []
     query = select(templates).where(templates.c.person_id == person.id).order_by(templates.c.id)
     for number, row in enumerate(connection.execute(query).all(), 1):
-        name = f"templates/{number:04d}.npy"
+        name, crop = f"templates/{number:04d}.npy", crops.get(row.source_digest, (None,))[0]
         vector, rotated = _vector(store, connection, collection, person, row)
+        if vector is None:
+            told.append({**_template(row, None, crop, False), "damaged": True})
+            continue
         vectors[name] = _npy(vector)
-        told.append(_template(row, name, crops.get(row.source_digest, (None,))[0], rotated))
+        told.append(_template(row, name, crop, rotated))
     seen = [_entry(row) for row in connection.execute(select(audit).where(audit.c.subject == key.pseudonym))]
     counted = {"templates": len(vectors), "crops": len(crops)}
     write.audit("exported", collection.uuid, key.pseudonym, counted)
@@ -110,8 +113,8 @@ def _crops(connection: Connection, person: Person, key: DataKey) -> list[tuple[s
 
 def _vector(
     store: Store, connection: Connection, collection: Collection, person: Person, row: Row
-) -> tuple[np.ndarray, bool]:
-    """(D,) float32, and whether it is still rotated, because no matrix for its contract is known."""
+) -> tuple[np.ndarray | None, bool]:
+    """(D,) float32, None where it is damaged; and whether it is still rotated: no matrix for its contract is known."""
     query = (
         select(
             templates.c.id,
@@ -130,11 +133,14 @@ def _vector(
         rotation = collection.rotation
     elif successor is not None and row.contract_id == successor.contract_id:
         rotation = successor.rotation
-    vector = rows.opened(store, connection, replace(collection, dim=dim), query)[2][0]
+    found = rows.opened(store, connection, replace(collection, dim=dim), query)[2]
+    if not len(found):
+        return None, False
+    vector = found[0]
     return (vector if rotation is None else rotation.undo(vector)), rotation is None
 
 
-def _template(row: Row, name: str, crop: str | None, rotated: bool) -> dict[str, Any]:
+def _template(row: Row, name: str | None, crop: str | None, rotated: bool) -> dict[str, Any]:
     about: dict[str, Any] = {
         "file": name,
         "crop": crop,

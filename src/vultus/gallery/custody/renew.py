@@ -14,7 +14,6 @@ from vultus.gallery.protection import Rotation
 from vultus.gallery.store import Collection, Store, Write, collections
 from vultus.gallery.store import templates as template_rows
 from vultus.gallery.store.collections import rotation_bound
-from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
 from vultus.gallery.store.schema import templates
 
@@ -46,7 +45,7 @@ def renew(store: Store, collection: str, *, progress: Progress | None = None) ->
     file is deleted and its key destroyed. Suspended people's templates, and those that a change of model is preparing,
     are turned as well.
 
-    Raises VultusError where there is no such collection.
+    Raises VultusError where there is no such collection; code template_damaged for a template that cannot be searched.
     """
     with store.writing() as write:
         bound = collections.get(store, write.connection, collection)
@@ -87,9 +86,8 @@ def _turn(
         last = 0
         wanted = template_rows.sealed_rows(bound, contract).limit(AT_ONCE)
         while rows := write.connection.execute(wanted.where(templates.c.id > last)).all():
-            keys = [open_key(store, row.uuid, row.sealed_key) for row in rows]
+            keys, plain = zip(*(template_rows.open_row(store, row, len(matrix)) for row in rows), strict=True)
             bounds = [template_rows.template_bound(row.uuid, contract) for row in rows]
-            plain = [key.open(row.sealed, bind) for key, row, bind in zip(keys, rows, bounds, strict=True)]
             turned = np.frombuffer(b"".join(plain), "<f4").reshape(len(rows), -1) @ matrix
             turned /= np.linalg.norm(turned, axis=1, keepdims=True)  # rounding must not add up over renewals
             sealed = [

@@ -11,10 +11,16 @@ from vultus.errors import VultusError
 from vultus.gallery.custody.consent import Time, is_valid, moment, suspend_without
 from vultus.gallery.custody.erase import erase_in, note, scrub
 from vultus.gallery.protection import Receipt
-from vultus.gallery.store import Collection, Store, collections
+from vultus.gallery.store import Collection, Store, Write, clock, collections
 from vultus.gallery.store import persons as stored
-from vultus.gallery.store.clock import as_text, now, parse_time
-from vultus.gallery.store.schema import consents, gallery, persons
+from vultus.gallery.store.clock import BEHIND, Doubt, as_text, parse_time
+from vultus.gallery.store.schema import audit, consents, gallery, persons
+
+AT_ONCE = 500
+"""Times that are compared in one statement."""
+STAMPED = ((persons, "created"), (persons, "last_seen"), *((consents, c) for c in ("given_at", "withdrawn_at")),
+           (consents, "recorded_at"))  # fmt: skip
+"""Times that a write takes from the clock and by which people are kept, erased or suspended."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,20 @@ class Swept:
     scrubbed: bool = True
     """Whether the bytes are out of the database's files."""
     warnings: tuple[str, ...] = ()
+    doubt: Doubt | None = None
+    """Why times are in doubt, in a dry run: it would refuse to erase anybody."""
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """Times that a wrong clock stamped."""
+
+    doubt: Doubt | None
+    """Why they were looked for; None where times are trusted, so that only those in the future count."""
+    times: dict[str, int]
+    """How many, by table and column ("persons.last_seen")."""
+    done: bool
+    """Whether they were set to the time of now, and times are trusted from now on."""
 
 
 def due(store: Store, collection: str) -> list[Due]:
@@ -52,25 +72,87 @@ def due(store: Store, collection: str) -> list[Due]:
     """
     with store.reading() as connection:
         bound = collections.get(store, connection, collection)
-        at = now(connection.execute(select(gallery.c.last_at)).scalar_one())
-        return [found for _, found in _due(connection, bound, at)]
+        return [found for _, found in _due(connection, bound, clock.now())]
 
 
-def sweep(store: Store, collection: str, *, dry_run: bool = True) -> Swept:
+def doubt(store: Store) -> Doubt | None:
+    """Why nobody would be erased or suspended because of a time now; None where times are trusted."""
+    with store.reading() as connection:
+        row = connection.execute(select(gallery.c.last_at, gallery.c.doubted_since)).mappings().one()
+    return clock.doubt(dict(row), clock.now())
+
+
+def repair_times(store: Store, *, dry_run: bool = True) -> Repaired:
+    """Confirm that the clock is right now, and set what it stamped when it was wrong to the time of now.
+
+    That are times of people and consents in the future, and those that were stamped since the doubt began and are not
+    between the last entry of the audit log before it and now. So nobody is erased early because of them, and nobody
+    kept longer than somebody seen today. Times that somebody gave, such as `retain_until`, stay. A dry run only counts.
+    """
+    if dry_run:
+        with store.reading() as connection:
+            row = dict(connection.execute(select(gallery)).mappings().one())
+            at = clock.now()
+            wrong = _wrong_times(connection, row["doubted_since"], at)
+            return Repaired(clock.doubt(row, at), {name: len(ids) for name, ids in wrong.items() if ids}, False)
+    with store.writing() as write:
+        return _confirm(write)
+
+
+def _confirm(write: Write) -> Repaired:
+    before = write.doubt
+    wrong = _wrong_times(write.connection, before.since if before else None, write.now)
+    for table, column in STAMPED:
+        ids = wrong[f"{table.name}.{column}"]
+        write.change(table, [{"id": i, column: write.now} for i in ids])
+    times = {name: len(ids) for name, ids in wrong.items() if ids}
+    write.trust_times({"now": write.now, "repaired": times})
+    return Repaired(before, times, True)
+
+
+def _wrong_times(connection: Connection, since: int | None, at: str) -> dict[str, list[int]]:
+    """Ids of the rows with a time that cannot be, by table and column."""
+    latest = as_text(parse_time(at, "now") + BEHIND)
+    stamps: list[str] = []
+    if since is not None:
+        entries = select(audit.c.at).where(audit.c.seq < since).order_by(audit.c.seq.desc()).limit(1)
+        last = connection.execute(entries).scalar() or connection.execute(select(gallery.c.created)).scalar_one()
+        earliest = as_text(parse_time(min(last, at), "the last time before the doubt") - BEHIND)
+        # All that one transaction stamps has one time, that of its entries in the log.
+        outside = or_(audit.c.at < earliest, audit.c.at > latest)
+        stamps = list(connection.execute(select(audit.c.at).distinct().where(audit.c.seq >= since, outside)).scalars())
+    found: dict[str, list[int]] = {}
+    for table, column in STAMPED:
+        time = table.c[column]
+        wanted = [time > latest] + [time.in_(stamps[i : i + AT_ONCE]) for i in range(0, len(stamps), AT_ONCE)]
+        ids = {i for one in wanted for i in connection.execute(select(table.c.id).where(one)).scalars()}
+        found[f"{table.name}.{column}"] = sorted(ids)
+    return found
+
+
+def sweep(store: Store, collection: str, *, dry_run: bool = True, confirm_time: bool = False) -> Swept:
     """Erase who is due, each in a transaction of their own; a dry run only tells who that is.
+
+    Raises ClockDoubtfulError, and erases nobody, where the gallery's times are in doubt, unless `confirm_time` says
+    that the clock is right: then `repair_times` comes first.
 
     Interrupted, it leaves some erased and the others as they were: run it again. Who was seen or consented anew since
     the list was made is left alone.
     """
-    listed = due(store, collection)
     if dry_run:
-        return Swept(tuple(listed))
+        return Swept(tuple(due(store, collection)), doubt=doubt(store))
+    with store.writing() as write:
+        if confirm_time:
+            _confirm(write)
+        write.require_time()
+    listed = due(store, collection)
     receipts: list[Receipt] = []
     failed: list[tuple[str, str]] = []
     warnings: dict[str, None] = {}
     for one in listed:
         try:
             with store.writing() as write:
+                write.require_time()
                 bound = collections.get(store, write.connection, collection)
                 person = stored.find(write.connection, bound, one.external_id)
                 still = _due(write.connection, bound, write.now, person.id) if person else []
@@ -92,12 +174,18 @@ def sweep(store: Store, collection: str, *, dry_run: bool = True) -> Swept:
 def suspend_lapsed(store: Store, collection: str) -> list[str]:
     """Take out of every index whose consent expired, without erasing them; their external ids.
 
-    A consent expires by itself, and nothing writes at that moment: to be called now and then, as by a service.
+    A consent expires by itself, and nothing writes at that moment: to be called now and then, as by a service. Raises
+    ClockDoubtfulError where times are in doubt; a search names nobody whose consent ran out by the clock all the same.
     """
     lapsed: list[str] = []
     with store.writing() as write:
+        write.require_time()
         bound = collections.get(store, write.connection, collection)
-        overdue = [person_id for person_id, one in _due(write.connection, bound, write.now) if one.reason in _LAPSED]
+        if not bound.settings.require_consent:
+            return []
+        mine = persons.c.collection_id == bound.id
+        ended = write.connection.execute(_lapsed(bound.settings.purpose, write.now).where(mine))
+        overdue = [row.id for row in ended]
         for person in stored.by_id(write.connection, overdue).values():
             if suspend_without(write, bound, person):
                 key = stored.key_of(store, write.connection, person)
@@ -134,7 +222,6 @@ def retain_until(store: Store, collection: str, external_id: str, when: Time | N
 
 
 _WITHDRAWN, _EXPIRED = "consent withdrawn", "consent expired"
-_LAPSED = (_WITHDRAWN, _EXPIRED)
 
 
 def _due(

@@ -10,13 +10,13 @@ from functools import cached_property
 import numpy as np
 from sqlalchemy import select
 
-from vultus.errors import ContractError, VultusError
+from vultus.errors import VultusError
 from vultus.gallery.engines.address import open_engine
 from vultus.gallery.engines.mark import holds, rows_name
 from vultus.gallery.engines.milvus import MilvusEngine
 from vultus.gallery.engines.rescoring import search_rescored
 from vultus.gallery.engines.truth import Truth
-from vultus.gallery.index import Hit
+from vultus.gallery.index import Hit, checked_probes
 from vultus.gallery.store import Collection, Store, collections
 from vultus.gallery.store.schema import gallery
 
@@ -57,11 +57,7 @@ class EngineView:
         those of `View.search`. Raises ContractError for probes that do not fit, VultusError for an engine that is away
         or a collection that was moved to another model meanwhile.
         """
-        probes = np.ascontiguousarray(probes, np.float32)
-        if probes.ndim != 2 or probes.shape[1] != self.dim:
-            raise ContractError(f"probes have the shape {probes.shape}; this collection needs (Q, {self.dim})")
-        if not np.all(np.abs(np.einsum("ij,ij->i", probes, probes) - 1) < 1e-3):
-            raise ContractError("probes must be unit vectors; scale each to length 1")
+        probes = checked_probes(probes, self.dim)
         if k < 1 or fusion < 1:
             raise ValueError("k and fusion are at least 1")
         rows = _Fresh(self._store, self._collection)

@@ -3,6 +3,6 @@
 from vultus.gallery.index.ranking import Hit
 from vultus.gallery.index.snapshot import SnapshotError
 from vultus.gallery.index.table import Table
-from vultus.gallery.index.view import View
+from vultus.gallery.index.view import View, checked_probes
 
-__all__ = ["Hit", "SnapshotError", "Table", "View"]
+__all__ = ["Hit", "SnapshotError", "Table", "View", "checked_probes"]

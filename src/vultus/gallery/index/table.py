@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vultus.errors import ContractError
+from vultus.evaluation.scores import lengths_of, off_unit
 from vultus.gallery.delta import Delta
 from vultus.gallery.index import snapshot
 from vultus.gallery.index.codes import MOST_ROWS
@@ -53,7 +54,7 @@ class Table:
         rows = np.ascontiguousarray(delta.embeddings, np.float32)
         if rows.shape != (len(delta.template_ids), self.dim) or len(delta.person_ids) != len(rows):
             raise ContractError(f"rows have the shape {rows.shape}; this index needs (N, {self.dim}), N ids")
-        if not np.all(np.abs(np.einsum("ij,ij->i", rows, rows) - 1) < 1e-3):
+        if off_unit(lengths_of(rows)).any():
             raise ContractError("templates must be unit vectors")
         fresh = Part(rows, np.asarray(delta.template_ids, np.int64), np.asarray(delta.person_ids, np.int64))
         with self._lock:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from vultus.errors import ContractError
+from vultus.evaluation.scores import lengths_of, off_unit
 from vultus.gallery.index.part import Part, joined
 from vultus.gallery.index.ranking import Hit
 from vultus.gallery.index.search import search
@@ -49,7 +50,7 @@ class View:
         ids; nobody else is found. The result is that of scoring every template in float32: see `codes` for how sure
         that is. Raises ContractError for probes of another dimension or length.
         """
-        probes = self._checked(probes)
+        probes = checked_probes(probes, self.dim)
         if k < 1 or fusion < 1:
             raise ValueError("k and fusion are at least 1")
         parts, allowed = self._allowed(among)
@@ -87,10 +88,12 @@ class View:
             masks.append(mask)
         return [part for part, _ in places], masks
 
-    def _checked(self, probes: np.ndarray) -> np.ndarray:
-        probes = np.ascontiguousarray(probes, np.float32)
-        if probes.ndim != 2 or probes.shape[1] != self.dim:
-            raise ContractError(f"probes have the shape {probes.shape}; this index needs (Q, {self.dim})")
-        if not np.all(np.abs(np.einsum("ij,ij->i", probes, probes) - 1) < 1e-3):
-            raise ContractError("probes must be unit vectors; scale each to length 1")
-        return probes
+
+def checked_probes(probes: np.ndarray, dim: int) -> np.ndarray:
+    """Contiguous (Q, dim) float32; ContractError for another shape, or a row whose length is not 1."""
+    probes = np.ascontiguousarray(probes, np.float32)
+    if probes.ndim != 2 or probes.shape[1] != dim:
+        raise ContractError(f"probes have the shape {probes.shape}; this index needs (Q, {dim})")
+    if off_unit(lengths_of(probes)).any():
+        raise ContractError("probes must be unit vectors; scale each to length 1")
+    return probes

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, select
 
 from vultus.errors import ContractError, VultusError
+from vultus.evaluation.scores import lengths_of, off_unit
 from vultus.gallery.names import clean_metadata
 from vultus.gallery.protection import DataKey, ProtectionError, Rotation
 from vultus.gallery.store.collections import Collection
 from vultus.gallery.store.persons import AT_ONCE, Person, open_key
-from vultus.gallery.store.schema import crops, person_keys, persons, templates
+from vultus.gallery.store.schema import crops, gallery, person_keys, persons, templates
+from vultus.gallery.store.sealing import rotated as rotated_key
 from vultus.gallery.store.store import Store
 from vultus.gallery.store.write import Write
 
-UNIT_TOLERANCE = 1e-3
-"""How far the length of an embedding may be from 1; float32 rounding stays below 1e-6."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Sample:
     """A template about to be stored."""
 
     embedding: np.ndarray
-    """(D,) float32, unit length, as the recogniser gave it."""
+    """(D,) float32 of unit length, as `check_embeddings` asks for; what is stored is scaled to exactly that."""
     source: bytes | None = None
     """What it was made from (the crop's pixels): the same is stored once a person. Only a keyed digest is kept."""
     crop_png: bytes | None = None
@@ -68,7 +70,9 @@ def add(
     if not samples:
         return []
     contract_id = contract_id or collection.contract_id
-    rotated = (rotation or collection.rotation).apply(np.stack([s.embedding for s in samples]))
+    rotation = rotation or collection.rotation
+    rotated = rotation.apply(check_embeddings([s.embedding for s in samples], rotation.dim))
+    rotated /= lengths_of(rotated)[:, None]  # so that whatever is taken can be searched
     known = select(templates.c.source_digest).where(
         templates.c.person_id == person.id, templates.c.contract_id == contract_id
     )
@@ -108,22 +112,27 @@ def keep_crop(write: Write, person: Person, key: DataKey, digest: str, png: byte
 
 
 def crops_of(connection: Connection, person: Person, key: DataKey) -> Iterator[tuple[str, bytes]]:
-    """(source digest, PNG) of each kept crop."""
+    """(source digest, PNG) of each kept crop; a damaged one is passed over, with a warning in the log."""
     query = select(crops).where(crops.c.person_id == person.id).order_by(crops.c.id)
     for row in connection.execute(query).all():
-        yield row.source_digest, key.open(row.sealed, crop_bound(person.uuid))
+        try:
+            yield row.source_digest, key.open(row.sealed, crop_bound(person.uuid))
+        except ProtectionError:
+            log.warning("the kept crop %d does not open, because it is damaged, and is passed over", row.id)
 
 
 def remove(write: Write, collection: Collection, person: Person, template_id: int) -> None:
-    """Delete one template, and the crop that nothing else was made from; VultusError where the person has none such."""
-    mine = (templates.c.id == template_id) & (templates.c.person_id == person.id)
-    digest = write.connection.execute(select(templates.c.source_digest).where(mine)).one_or_none()
-    if digest is None:
+    """Delete one template, the crop that it was made from, and what a change of model under way made of the same:
+    VultusError where the person has none such."""
+    mine = templates.c.person_id == person.id
+    query = select(templates.c.source_digest).where(mine, templates.c.id == template_id)
+    row = write.connection.execute(query).one_or_none()
+    if row is None:
         raise VultusError(f"{person.external_id!r} has no template {template_id}; see `vultus gallery show`")
-    write.delete(templates, mine)
-    others = select(func.count()).where(templates.c.person_id == person.id, templates.c.source_digest == digest[0])
-    if write.connection.execute(others).scalar_one() == 0:
-        write.delete(crops, crops.c.person_id == person.id, crops.c.source_digest == digest[0])
+    write.delete(templates, mine, templates.c.id == template_id)
+    if row.source_digest is not None:
+        write.delete(templates, mine, templates.c.source_digest == row.source_digest)
+        write.delete(crops, crops.c.person_id == person.id, crops.c.source_digest == row.source_digest)
     write.append("remove", collection.id, person.id, template_id)
 
 
@@ -146,7 +155,7 @@ def active(collection: Collection) -> Select:
 
 
 def sealed_rows(collection: Collection, contract_id: str) -> Select:
-    """Id, person, sealed row and sealed key of every template of a contract, in the order of their ids."""
+    """Id, person, sealed row and sealed key (None where it is lost) of every template of a contract, by their ids."""
     return (
         select(
             templates.c.id,
@@ -157,7 +166,7 @@ def sealed_rows(collection: Collection, contract_id: str) -> Select:
             person_keys.c.sealed.label("sealed_key"),
         )
         .join(persons, persons.c.id == templates.c.person_id)
-        .join(person_keys, person_keys.c.person_id == templates.c.person_id)
+        .join(person_keys, person_keys.c.person_id == templates.c.person_id, isouter=True)
         .where(
             templates.c.collection_id == collection.id,
             templates.c.contract_id == contract_id,
@@ -169,9 +178,69 @@ def sealed_rows(collection: Collection, contract_id: str) -> Select:
 def opened(
     store: Store, connection: Connection, collection: Collection, query: Select
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(template ids, person ids, (N, D) float32 rotated rows) of an `active` query, opened."""
+    """(template ids, person ids, (N, D) float32 rotated unit rows) of a query like `active`, opened.
+
+    A damaged one is set aside, with a warning in the log that names it; see `damaged`."""
     rows = connection.execute(query.execution_options(yield_per=10_000))
-    return _open_all(store, rows, collection.dim)
+    ids, people, found, aside = _open_all(store, rows, collection.dim)
+    if aside:
+        key_id = connection.execute(select(gallery.c.key_id)).scalar_one()
+        if key_id != store.key.id:
+            raise rotated_key(key_id)
+    for template_id, reason in aside.items():
+        log.warning("gallery %s: template %d %s, so it is not searched; see `vultus gallery audit --verify`",
+                    store.label, template_id, reason)  # fmt: skip
+    return ids, people, found
+
+
+def open_row(store: Store, row: Row, dim: int) -> tuple[DataKey, bytes]:
+    """A row of `sealed_rows` opened: its person's key and the float32 little-endian bytes of the template.
+
+    ProtectionError, code template_damaged, where that cannot be.
+    """
+    try:
+        if row.sealed_key is None:
+            raise ProtectionError("its person's key is missing")
+        key = open_key(store, row.uuid, row.sealed_key)
+        plain = key.open(row.sealed, template_bound(row.uuid, row.contract_id))
+        if len(plain) != 4 * dim or off_unit(lengths_of(np.frombuffer(plain, "<f4")[None])).any():
+            raise ProtectionError("it cannot be searched")
+        return key, plain
+    except ProtectionError:
+        raise ProtectionError(
+            f"gallery {store.label}: template {row.id} is damaged; `vultus gallery audit --verify` says whose it is: "
+            "remove it and enroll that person again, or restore a backup",
+            code="template_damaged",
+            template=row.id,
+        ) from None
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A template in use that cannot be searched, and is set aside."""
+
+    template: int
+    person: str
+    """External id."""
+    reason: str
+
+
+def damaged(store: Store, connection: Connection, collection: Collection) -> list[Damaged]:
+    """Every template in use, of suspended people too, that does not open, has another dimension or no unit length.
+
+    Each one is opened, which takes as long as filling an index.
+    """
+    aside: dict[int, str] = {}
+    last, query = 0, sealed_rows(collection, collection.contract_id).limit(10_000)
+    while rows := connection.execute(query.where(templates.c.id > last)).all():
+        aside |= _open_all(store, rows, collection.dim)[3]
+        last = rows[-1].id
+    found = []
+    for template_id, reason in aside.items():
+        whose = select(persons.c.external_id).join(templates, templates.c.person_id == persons.c.id)
+        person = connection.execute(whose.where(templates.c.id == template_id)).scalar_one()
+        found.append(Damaged(template_id, person, reason))
+    return found
 
 
 def rows_of(
@@ -194,7 +263,7 @@ def rows_of_person(store: Store, connection: Connection, collection: Collection,
 
 
 def check_embeddings(embeddings: np.ndarray | Sequence[np.ndarray], dim: int) -> np.ndarray:
-    """`embeddings` as (N, dim) float32; (dim,) is one of them.
+    """`embeddings` as (N, dim) float32, each scaled to length 1 as closely as float32 can; (dim,) is one of them.
 
     Raises ContractError for another dimension, what is no real number, NaN, or a length other than 1.
     """
@@ -212,11 +281,11 @@ def check_embeddings(embeddings: np.ndarray | Sequence[np.ndarray], dim: int) ->
         array = array[None]
     if array.ndim != 2 or array.shape[1] != dim:
         raise ContractError(f"embeddings have shape {array.shape}; this gallery needs (N, {dim})")
-    lengths = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))
-    bad = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # written so that NaN is bad
+    lengths = lengths_of(array)
+    bad = np.flatnonzero(off_unit(lengths))
     if len(bad):
         raise ContractError(f"embedding {bad[0]} has length {lengths[bad[0]]:.4g}, not 1; divide it by its length")
-    return array
+    return (array / lengths[:, None]).astype(np.float32)
 
 
 def crop_bound(person_uuid: str) -> bytes:
@@ -228,28 +297,34 @@ def template_bound(person_uuid: str, contract_id: str) -> bytes:
     return f"vultus person {person_uuid} template {contract_id}".encode()
 
 
-def _open_all(store: Store, rows: Iterable[Row], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _open_all(store: Store, rows: Iterable[Row], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, str]]:
+    """Ids, persons and rows of what can be searched, and why each of the others cannot, by its id."""
     ids: list[int] = []
     people: list[int] = []
     matrix = bytearray()  # grows in place: a million rows are 2 GB, which must not be there twice
     keys: dict[int, DataKey] = {}
+    aside: dict[int, str] = {}
     for row in rows:
-        key = keys.get(row.person_id)
-        if key is None:
-            if len(keys) > 10_000:
-                keys.clear()
-            key = keys[row.person_id] = open_key(store, row.uuid, row.sealed_key)
         try:
+            key = keys.get(row.person_id)
+            if key is None:
+                if len(keys) > 10_000:
+                    keys.clear()
+                key = keys[row.person_id] = open_key(store, row.uuid, row.sealed_key or b"")
             plain = key.open(row.sealed, template_bound(row.uuid, row.contract_id))
         except ProtectionError:
-            plain = b""
+            aside[row.id] = "does not open: it is damaged, or its person's key is"
+            continue
         if len(plain) != 4 * dim:
-            raise VultusError(
-                f"gallery {store.label}: template {row.id} is damaged or was tampered with; restore the gallery from a "
-                "backup, or erase and enrol that person again"
-            )
+            aside[row.id] = f"has {len(plain):,} bytes instead of {4 * dim:,}"
+            continue
         ids.append(row.id)
         people.append(row.person_id)
         matrix += plain
     found = np.frombuffer(matrix, "<f4").reshape(len(ids), dim).astype(np.float32, copy=False)
-    return np.array(ids, np.int64), np.array(people, np.int64), found
+    numbers, owners = np.array(ids, np.int64), np.array(people, np.int64)
+    off = off_unit(lengths_of(found))
+    if off.any():
+        aside |= dict.fromkeys(numbers[off].tolist(), "is of no unit length")
+        numbers, owners, found = numbers[~off], owners[~off], found[~off]
+    return numbers, owners, found, aside

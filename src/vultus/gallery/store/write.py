@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from vultus.gallery.audit import GENESIS, seal, seal_head
 from vultus.gallery.protection import RowSeals, Tally
 from vultus.gallery.store import clock, sealing
 from vultus.gallery.store.schema import audit, changes, collections, gallery, templates
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 10_000
 """Changes that are held before they are written: a renewal appends as many as there are templates."""
@@ -66,9 +69,11 @@ class Write:
         self.audit_mac: str = self._row["audit_mac"]
         if mending:
             self._go_on_after_the_last()
-        self.now = clock.now(self._row["last_at"])
+        self.now = clock.now()
         self._changes: list[dict[str, Any]] = []
         self._entries: list[dict[str, Any]] = []
+        if clock.jumped(self._row["last_at"], self.now):
+            self._doubt_times()
 
     @property
     def tally(self) -> Tally:
@@ -221,6 +226,34 @@ class Write:
         self.audit_seq, self.audit_mac = entry.seq, entry.mac
         self._entries.append({**vars(entry), "details": json.dumps(entry.details, sort_keys=True)})
         return entry.seq
+
+    @property
+    def doubt(self) -> clock.Doubt | None:
+        """Why the gallery's times, that of this transaction among them, are not to be trusted."""
+        return clock.doubt(self._row, self.now)
+
+    def trust_times(self, details: Mapping[str, Any]) -> None:
+        """End the doubt: somebody confirms that the clock is right."""
+        self.audit("time_confirmed", None, None, {"doubted_since": self._row["doubted_since"], **details})
+        self.own(doubted_since=None, last_at=self.now)
+
+    def require_time(self) -> None:
+        """ClockDoubtfulError before anything is erased or suspended because of a time that is in doubt."""
+        if self.doubt is not None:
+            raise clock.ClockDoubtfulError(
+                f"{self.doubt}; nothing was done. Set the clock right, see what `vultus gallery repair-times` would "
+                "change, and confirm the time by --confirm-time",
+                now=self.now,
+                doubted_since=self._row["doubted_since"],
+            )
+
+    def _doubt_times(self) -> None:
+        """Note it before everything else that this transaction stamps."""
+        last_at, since = self._row["last_at"], self._row["doubted_since"]
+        log.warning("the clock jumped: the last write was at %s, and it is %s now; nothing is erased because of its "
+                    "age until `vultus gallery repair-times --confirm-time`", last_at, self.now)  # fmt: skip
+        number = self.audit("clock_doubted", None, None, {"last": last_at, "now": self.now})
+        self.own(doubted_since=number if since is None else since)
 
     def finish(self) -> None:
         """Write what was noted; called once, last, before the commit."""
