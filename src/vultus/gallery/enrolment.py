@@ -218,7 +218,8 @@ def _consistent(
     far = far_templates(collection.rotation.apply(rows), known, fit)
     refused = [Skipped(request.images[one.row], str(one), ("not_like_the_others",)) for one in far]
     if refused and (not request.skip_bad or len(refused) == len(rows)):
-        raise VultusError(f"{refused[0].image}: {refused[0].reason}")
+        first = refused[0]
+        raise VultusError(f"{first.image}: {first.reason}", code=first.codes[0], reason=first.reason)
     gone = {one.row for one in far}
     return [i for i in everything if i not in gone], refused
 

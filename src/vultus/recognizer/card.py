@@ -12,7 +12,7 @@ import onnx
 
 from vultus.errors import ContractError
 from vultus.evaluation import Calibration
-from vultus.files import save_atomically
+from vultus.files import parsing, save_atomically
 from vultus.zoo import Contract, canonical_digest
 
 KEY = "vultus"
@@ -46,7 +46,7 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Card:
-        try:
+        with parsing(where, "recognizer with a card", "export the model again", ContractError):
             fields = json.loads(text)
             found = fields["format"]
             if found != FORMAT:
@@ -60,8 +60,11 @@ class Card:
                 provenance=fields.get("provenance") or {},
                 calibration=Calibration.from_json(json.dumps(calibration)) if calibration else None,
             )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContractError(f"{where}: its card cannot be read ({type(error).__name__}: {error})") from None
+            if not all(isinstance(value, str) for value in (card.name, card.licence)):
+                raise TypeError("name and licence must be text")
+            chain = dict(card.provenance).get("ancestry") or ()
+            if not all(isinstance(link, dict) for link in chain):
+                raise TypeError("the licence chain must be a list of objects")
         if fields.get("contract_id") != contract.id:
             raise ContractError(f"{where}: the card's contract was edited by hand; export the model again")
         return card

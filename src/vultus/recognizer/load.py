@@ -8,15 +8,26 @@ from pathlib import Path
 
 import onnx
 
-from vultus.errors import VultusError
+from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration
+from vultus.files import check_file, parsing
+from vultus.formats import read_text
 from vultus.recognizer.backends import BackendName, OpenVinoBackend
 from vultus.recognizer.card import Card, read_card
-from vultus.recognizer.openvino_ir import read_ir
+from vultus.recognizer.openvino_ir import MOST_GRAPH, read_ir
 from vultus.recognizer.runtime import Recognizer
-from vultus.zoo import Contract, ModelFile, announce, announce_chain, canonical_digest, locate_model, sanitise
+from vultus.zoo import (
+    Contract,
+    ModelFile,
+    announce,
+    announce_chain,
+    canonical_digest,
+    locate_model,
+    read_network,
+    sanitise,
+)
 from vultus.zoo.locate import sha256_of
-from vultus.zoo.statement import Statement, stated, unprepared
+from vultus.zoo.statement import MOST_CARD, Statement, stated, unprepared
 
 IR = ".xml"
 """OpenVINO's graph; its weights lie beside it in a .bin file."""
@@ -62,8 +73,7 @@ def open_model(model: str | Path, models_dir: str | Path | None = None) -> tuple
 def _from_ir(
     path: Path, folder: str | None, threads: int | None, backend: BackendName, precision: str | None, flip: bool | None
 ) -> Recognizer:
-    if not path.is_file():
-        raise VultusError(f"model file {path} does not exist")
+    check_file(path, MOST_GRAPH, "model file")
     if backend not in ("auto", "openvino"):
         raise VultusError(f"{path} is a file of OpenVINO; the backend {backend} cannot run it")
     card = read_ir(path)
@@ -73,10 +83,7 @@ def _from_ir(
 
 
 def _from_onnx(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
-    try:
-        network = onnx.load(str(path))
-    except Exception:
-        raise VultusError(f"{path} is broken or no ONNX file") from None
+    network = read_network(path)
     if (card := read_card(network, str(path))) is not None:
         announce_chain(card.provenance.get("ancestry") or ())
         return network, card
@@ -131,7 +138,11 @@ def _card(path: Path, contract: Contract, statement: Statement) -> Card:
 def _beside(path: Path) -> Calibration | None:
     """NAME.calibration.json beside a foreign file, as `vultus evaluate NAME.onnx --calibration` writes it."""
     side = path.with_suffix(".calibration.json")
-    return Calibration.from_json(side.read_text(encoding="utf-8")) if side.is_file() else None
+    if not side.exists():
+        return None
+    text = read_text(side, MOST_CARD, "the calibration")
+    with parsing(side, "calibration", "calibrate again", CalibrationError):
+        return Calibration.from_json(text)
 
 
 def shipped_calibration(contract: Contract) -> Calibration | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
+from vultus.files import writing
 from vultus.terminal import track
 from vultus.workflows.bulk_sources import Entry, Photo, open_source
 
@@ -24,16 +24,6 @@ GIVE_UP = 20
 """So many people in a row who fail for another reason than their photographs: something is wrong with the gallery."""
 LISTED = 20
 """Lines that a summary keeps; the report holds all."""
-CODES = (
-    ("no face found", "no_face"),
-    ("faces found where one", "several_faces"),
-    ("does not exist", "no_file"),
-    ("is broken or no photograph", "unreadable"),
-    ("cannot be read", "unreadable"),
-    ("is empty", "unreadable"),
-    ("pixels allowed", "too_large"),
-)
-"""Codes of what is refused for another reason than its quality, told by the words of the reason."""
 HEADER = ("what", "person", "image", "reason", "codes")
 
 
@@ -153,9 +143,7 @@ class Notes:
         self._done = done
         self._write = write
 
-    def skipped(self, person: str, image: object, reason: str, codes: tuple[str, ...] = ()) -> None:
-        reason = reason.removeprefix(f"{image} ")
-        codes = codes or (next((code for text, code in CODES if text in reason), "refused"),)
+    def skipped(self, person: str, image: object, reason: str, codes: tuple[str, ...]) -> None:
         self._done.skipped += 1
         self._done.reasons.update(codes)
         self._add("skipped", person, str(image), reason, " ".join(codes))
@@ -255,19 +243,13 @@ def _noting(done: Summary, report: Path | None) -> Iterator[Notes]:
     if report is None:
         yield Notes(done)
         return
-    part = report.with_name(f"{report.name}.part")
-    try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise VultusError(f"cannot write the report {report}: {error.strerror}; choose another path") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            write = csv.writer(file).writerow
-            write(HEADER)
+    stopped = None
+    with writing(report, mode=0o600, text=True) as file:
+        write = csv.writer(file).writerow
+        write(HEADER)
+        try:
             yield Notes(done, write)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise VultusError(f"cannot write the report {report}: {error.strerror}; make room") from None
-    finally:
-        if part.exists():
-            os.replace(part, report)
+        except VultusError as error:  # what was done until then is told
+            stopped = error
+    if stopped is not None:
+        raise stopped

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
+from vultus.files import writing
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery, Identified
@@ -29,16 +29,17 @@ def identify_photographs(
     """([(photograph, faces with decisions)], [(skipped photograph, reason)]); raises only where every one failed."""
     if draw is not None and draw.suffix.lower() not in FORMATS:  # before a search that the audit log would show
         raise VultusError(f"cannot write {draw}: give a path that ends in {', '.join(FORMATS)}")
-    results, skipped = [], []
+    results, skipped, first = [], [], None
     for path in images:
         try:
             results.append((path, gallery.identify(path, fpir=fpir, where=where, k=k, at_least=at_least)))
         except ImageError as error:
-            skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
+            skipped.append((path, str(error.fields.get("reason", error))))
+            first = first or error
     if not results:
-        path, reason = skipped[0]
-        why = f"{path} {reason}"
-        raise VultusError(why if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read: {why}")
+        if first is not None and len(skipped) == 1:
+            raise first
+        raise ImageError(f"none of the {len(skipped)} photographs can be read: {first}", code="unreadable")
     if draw is not None:
         draw_answer(results[0][0], results[0][1], draw)
     return results, skipped
@@ -48,18 +49,11 @@ def draw_answer(photograph: Path, found: Sequence[Identified], out: Path) -> Non
     """Write the photograph with boxes and names, mode 0600; the format follows the suffix of `out`."""
     from PIL import Image
 
-    from vultus.faces import read_image
+    from vultus.faces.image import read_reduced
     from vultus.gallery import draw_decisions
 
-    picture = Image.fromarray(draw_decisions(read_image(photograph), found))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem[:100]}.", suffix=out.suffix)
-        os.close(handle)  # mode 0600, as it holds names
-        try:
-            picture.save(temporary)
-            os.replace(temporary, out)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise VultusError(f"cannot write {out}: {error}; give a path ending in .jpg or .png") from None
+    pixels, smaller = read_reduced(photograph)
+    seen = [replace(item, face=replace(item.face, box=item.face.box / smaller)) for item in found]
+    kind = Image.registered_extensions()[out.suffix.lower()]
+    with writing(out, mode=0o600) as file:  # it holds names
+        Image.fromarray(draw_decisions(pixels, seen)).save(file, kind)

@@ -12,7 +12,7 @@ import typer
 
 from vultus.cli.gallery.command import At, command, count
 from vultus.cli.gallery.people import Person, read, tell_consents
-from vultus.terminal import shown, table, warn
+from vultus.terminal import say, say_json, table, warn
 
 if TYPE_CHECKING:
     from vultus.gallery.protection import Receipt
@@ -135,7 +135,7 @@ def sweep(
         if rows:
             table(f"{count(len(rows), 'person', 'people')} due", ("person", "name", "why", "since"), rows, [note])
         else:
-            typer.echo(note)
+            say(note)
 
     document = {
         "due": [asdict(one) for one in done.due],
@@ -185,12 +185,12 @@ def erase(
     def lines() -> None:
         for who, receipt in zip(found, done.receipts, strict=True):
             counts = f"{count(receipt.templates, 'template')}, {count(receipt.crops, 'crop')}"
-            typer.echo(f"{who.person.external_id}: erased at {receipt.erased_at}, {counts}")
+            say(f"{who.person.external_id}: erased at {receipt.erased_at}, {counts}")
         if receipts is None:
             for receipt in done.receipts:
-                typer.echo(f"receipt: {receipt.to_json()}")
+                say(f"receipt: {receipt.to_json()}")
         else:
-            typer.echo(f"receipts: {receipts}")
+            say(f"receipts: {receipts}")
 
     at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, lines)
     raise typer.Exit(0 if done.scrubbed else 1)
@@ -207,7 +207,6 @@ def verify_receipts(
 
     Exit code 0 if all are, 1 otherwise.
     """
-    import json
 
     from vultus.errors import VultusError
     from vultus.gallery.custody import verify_receipt
@@ -229,20 +228,20 @@ def verify_receipts(
     if not found:
         raise VultusError(f"{file} holds no receipt; give the file as it was issued")
     if as_json:
-        typer.echo(json.dumps(found))
+        say_json(found)
     else:
         for one in found:
             what = one["problem"] or "genuine, of person {person_uuid}, erased at {erased_at}".format(**one["receipt"])
-            typer.echo(f"{shown(file)}, line {one['line']}: {what}")
+            say(f"{file}, line {one['line']}: {what}")
         if public_key is None:
-            typer.echo("signed with the key that each names itself; --public-key says whether it is the gallery's")
+            say("signed with the key that each names itself; --public-key says whether it is the gallery's")
     raise typer.Exit(0 if all(one["genuine"] for one in found) else 1)
 
 
 def _ask(question: Callable[[], str]) -> None:
     """On a terminal, whether it is meant; what is said there is done for good."""
     if sys.stdin.isatty() and not typer.confirm(question(), err=True):
-        typer.echo("nothing was erased", err=True)
+        say("nothing was erased", err=True)
         raise typer.Exit(1)
 
 
