@@ -25,10 +25,10 @@ def shown(text: object) -> str:
 
 def say(*lines: object, err: bool = False) -> None:
     """Print each on a line of its own, on stdout or stderr; a line break inside one is spelt out too."""
-    import click
+    import typer
 
     for line in lines:
-        click.echo(shown(line), err=err)
+        typer.echo(shown(line), err=err)
 
 
 def warn(lines: Iterable[object]) -> None:
@@ -43,10 +43,10 @@ def fail(error: BaseException | str) -> None:
 
 def say_json(value: object) -> None:
     """One JSON document on stdout, indented on a terminal; what could steer that is written as an escape of JSON."""
-    import click
+    import typer
 
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-    click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
+    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None, unit: str = "") -> Iterator[T]:

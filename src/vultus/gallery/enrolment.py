@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy import select
 
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
@@ -15,7 +16,7 @@ from vultus.gallery.binding import Binding
 from vultus.gallery.custody import ConsentGiven, check_consent, record_in, valid_consent
 from vultus.gallery.guards import Duplicate, far_templates, find_duplicates
 from vultus.gallery.live import Current
-from vultus.gallery.names import clean_name
+from vultus.gallery.names import alike, clean_name
 from vultus.gallery.photographs import Skipped
 from vultus.gallery.protection.canonical import canonical
 from vultus.gallery.store import (
@@ -30,6 +31,7 @@ from vultus.gallery.store import (
     templates,
 )
 from vultus.gallery.store.idempotency import remember, remembered
+from vultus.gallery.store.schema import persons as person_rows
 
 if TYPE_CHECKING:
     from vultus.gallery.engines import EngineCurrent
@@ -62,6 +64,8 @@ class Enrolled:
     """Whom the person may be enrolled as already; a warning, to be looked into. Not repeated to a repeated request."""
     warnings: tuple[str, ...] = ()
     """Checks that could not be made."""
+    namesakes: tuple[str, ...] = ()
+    """Ids of others, enrolled already, that look like that of a new person (see `names.alike`); a warning, too."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees the enrolment."""
 
@@ -113,6 +117,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         binding.require_contract(request.contract_id, collection)
         found = persons.find(write.connection, collection, person_id)
         asked = ""
+        namesakes = () if found is not None else _namesakes(write, collection, person_id)
         if found is None:
             person, key = persons.add(store, write, collection, person_id, request.name, request.metadata)
         else:
@@ -138,6 +143,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             (*request.skipped, *refused),
             duplicates,
             tuple(warnings),
+            namesakes,
             position=write.head,
         )
         details = {
@@ -153,9 +159,16 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
                 replace(one, image=f"photograph {number}", reason=one.reason.replace(one.image, "it"))
                 for number, one in enumerate(done.skipped, 1)
             ]
-            kept_answer = replace(done, duplicates=(), skipped=tuple(nameless))
+            kept_answer = replace(done, duplicates=(), namesakes=(), skipped=tuple(nameless))
             remember(write, collection, person, request.client_key, asked, kept_answer.to_dict())
     return done
+
+
+def _namesakes(write: Write, collection: Collection, person_id: str) -> tuple[str, ...]:
+    """Ids of the collection that look like `person_id`."""
+    ids = person_rows.c.external_id
+    query = select(ids).where(person_rows.c.collection_id == collection.id, ids.in_(sorted(alike(person_id))))
+    return tuple(sorted(write.connection.execute(query).scalars()))
 
 
 def lookalikes(

@@ -24,8 +24,10 @@ from vultus.training.recipe_sections import (
     TrainingSection,
 )
 
-MOST_RECIPE = 2**20
+MOST_RECIPE = 2**16
 """Bytes of a recipe."""
+MOST_DEPTH = 20
+"""Mappings and lists within one another in a recipe."""
 
 
 class Recipe(Section):
@@ -158,8 +160,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     text = read_text(path, MOST_RECIPE, "the recipe")
     with parsing(path, "recipe in YAML", "see recipes/quickstart.yaml"):
         try:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-                raise ValueError("aliases are not read")
+            depth = 0
+            for event in yaml.parse(text):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent):
+                    raise ValueError("aliases and deep nesting are not read")
             values = OmegaConf.to_container(OmegaConf.create(text))  # reads 1e-3 as a number, as yaml.load does not
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise ValueError(str(error)) from None

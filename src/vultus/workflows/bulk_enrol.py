@@ -218,6 +218,8 @@ class _Person:
         if not self.taken:
             for other in made.duplicates:
                 self.notes.lookalike(self.entry.person, other.person, other.score)
+            for other in made.namesakes:
+                self.notes.warning(self.entry.person, f"its id looks like that of {other!r}: a second spelling?")
             if self.done.templates + self.done.repeated == 0:
                 for text in made.warnings:  # the same for everyone
                     self.notes.warning(self.entry.person, text)

@@ -237,6 +237,9 @@ def _alarms(done: Enrolled) -> list[str]:
         f"{done.person} looks like {other.person} (score {other.score:.3f}); is one person enrolled twice?"
         for other in done.duplicates
     ]
+    alike += [
+        f"the id {done.person!r} looks like that of {other!r}; is it a second spelling?" for other in done.namesakes
+    ]
     return [*(f"skipped {one.image}: {one.reason}" for one in done.skipped), *alike, *done.warnings]
 
 
