@@ -24,7 +24,7 @@ ROOMS = [
     "service",
     "cli",
 ]  # a room imports only rooms to its left
-ANYWHERE = {"errors", "files", "terminal"}
+ANYWHERE = {"errors", "files", "formats", "terminal"}
 
 
 def imported_rooms(file: Path) -> set[str]:

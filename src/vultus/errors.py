@@ -34,7 +34,7 @@ class VultusError(Exception):
 class FileError(VultusError):
     """A file that is not there, is none, is too large, cannot be read or written, or does not hold what it should.
 
-    Codes: no_file, not_a_file, unreadable, too_large, malformed, exists, unwritable.
+    Codes: no_file, not_a_file, unreadable, too_large, malformed, columns, exists, unwritable.
     """
 
     code = "unreadable"
@@ -43,7 +43,7 @@ class FileError(VultusError):
 class ImageError(VultusError):
     """A file that cannot be read as a photograph, or does not show one face.
 
-    Codes: those of `FileError`, and no_face, several_faces, low_quality.
+    Codes: those of `FileError`, and no_face, several_faces, low_quality, shape.
     """
 
     code = "unreadable"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import secrets
 import shutil
 import stat
 import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,50 +28,85 @@ except ImportError:  # Windows has no such locks; leftovers stay there until som
 WORK, PART = ".vultus-work", ".vultus-part"
 """How working folders and unfinished files end; they begin with a dot, and no other program's do."""
 
+MOST_WEIGHTS = 16 * 2**30
+"""Bytes of a file of weights or of a checkpoint."""
 _FAULTS = (
-    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
-    struct.error,
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError, csv.Error, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What a parser raises for a file that it did not expect; ValueError holds Unicode and JSON errors."""
 
 
-def open_file(path: str | Path, what: str = "the file", error: type[VultusError] = FileError) -> BinaryIO:
+def open_file(path: str | Path, what: str = "the file", error: type[VultusError] = FileError) -> io.BufferedReader:
     """A regular file, open for reading. `error` for anything else: a device or a FIFO would never end.
 
-    Codes: no_file, not_a_file, unreadable; field: path.
+    Codes: no_file, not_a_file, unreadable; fields: path, and reason, the message without what and path.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
-        raise error(f"{what} {path} does not exist; check the path", code="no_file", path=path) from None
+        raise _of_file(error, "no_file", what, path, "does not exist; check the path") from None
     except OSError as fault:
-        why = fault.strerror or "unknown reason"
-        raise error(f"{what} {path} cannot be read ({why}); check it", code="unreadable", path=path) from None
+        raise _of_file(error, "unreadable", what, path, f"cannot be read ({fault.strerror}); check it") from None
     except ValueError:  # NUL in the path
-        raise error(f"{what} {str(path)!r}: no file can have this name", code="no_file", path=str(path)) from None
+        raise _of_file(error, "no_file", what, path, "is no name that a file can have; check the path") from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise error(f"{what} {path} is {kind}; give a file", code="not_a_file", path=path)
+        raise _of_file(error, "not_a_file", what, path, f"is {kind}; give a file")
     return os.fdopen(handle, "rb")
 
 
 def read_file(path: str | Path, most: int, what: str = "the file", error: type[VultusError] = FileError) -> bytes:
     """The content of a regular file of at most `most` bytes; nothing of a larger one is read.
 
-    Codes: those of `open_file`, and too_large; fields: path, most.
+    Codes: those of `open_file`, and too_large; fields: path, reason, most.
     """
     with open_file(path, what, error) as file:
         try:
-            content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else b""
-            size = max(os.fstat(file.fileno()).st_size, len(content))
+            size_within(file, path, most, what, error)
+            content = file.read(most + 1)
         except OSError as fault:
-            raise error(f"{what} {path} cannot be read ({fault.strerror}); check it", path=path) from None
-    if size > most:
-        told = f"{what} {path} has {size:,} bytes; at most {most:,} are read, check that it is the right file"
-        raise error(told, code="too_large", path=path, most=most)
+            raise _of_file(error, "unreadable", what, path, f"cannot be read ({fault.strerror}); check it") from None
+    if len(content) > most:  # it grew meanwhile, or a file system that tells no size
+        raise _too_large(path, len(content), most, what, error)
     return content
+
+
+def size_within(file: BinaryIO, path: str | Path, most: int, what: str, error: type[VultusError]) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if size > most:
+        raise _too_large(path, size, most, what, error)
+    return size
+
+
+def _too_large(path: str | Path, size: int, most: int, what: str, error: type[VultusError]) -> VultusError:
+    reason = f"has {size:,} bytes; at most {most:,} are read, check that it is the right file"
+    return _of_file(error, "too_large", what, path, reason, most=most)
+
+
+def _of_file(
+    error: type[VultusError], code: str, what: str, path: str | Path, reason: str, **fields: Any
+) -> VultusError:
+    """What is wrong with one file; `reason` goes on from its path and is a field, too."""
+    return error(f"{what} {path} {reason}", code=code, path=path, reason=reason, **fields)
+
+
+def check_file(path: str | Path, most: int, what: str = "the file", error: type[VultusError] = FileError) -> int:
+    """The size of a regular file, for a library that opens it by its name. Codes: those of `read_file`."""
+    with open_file(path, what, error) as file:
+        return size_within(file, path, most, what, error)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a regular file; False, too, where no file can have this name."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; False, too, where no folder can have this name."""
+    return os.path.isdir(path)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def test_a_csv_does_the_same(folders: Path, tmp_path: Path) -> None:
 
 
 def test_further_columns_of_a_csv_are_kept(folders: Path, tmp_path: Path) -> None:
-    lines = ["sex,path,identity,camera", "f,p1/0.png,p1,a", ",p0/0.png,p0,b", "f,p1/1.png,p1"]
+    lines = ["sex,path,identity,camera", "f,p1/0.png,p1,a", ",p0/0.png,p0,b", "f,p1/1.png,p1,"]
     (folders / "list.csv").write_text("\n".join(lines))
     build_dataset(folders / "list.csv", tmp_path / "b", aligned=True, workers=1)
     data = FaceDataset.open(tmp_path / "b")

@@ -67,7 +67,7 @@ def test_ones_own_file_works_wherever_a_name_does(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("phone-unlok", "nearest is phone-unlock"), ("x", "watch-list"), ("none.toml", "cannot be read")],
+    [("phone-unlok", "nearest is phone-unlock"), ("x", "watch-list"), ("none.toml", "does not exist")],
 )
 def test_an_unknown_profile_is_named_with_what_there_is(name, said):
     with pytest.raises(VultusError, match=said):
@@ -84,7 +84,7 @@ def test_an_unknown_profile_is_named_with_what_there_is(name, said):
         ("far = 0.01", "fpir = 0.01", "unknown field 'fpir' here"),
         ('"tar"', '"eer"', "measure is 'eer'; choose tar, auc, tpir"),
         ('title = "Mine"', "", "title is missing"),
-        ('name = "mine"', "name =", "no TOML"),
+        ('name = "mine"', "name =", "no profile in TOML"),
     ],
 )
 def test_a_bad_file_says_which_field(old, new, said):

@@ -161,5 +161,5 @@ def test_where_no_protocol_is(tmp_path):
         find_protocol(tmp_path / "p")
     (tmp_path / "p" / "other_face_tid_mid.txt").unlink()
     (tmp_path / "p" / "small_template_pair_label.txt").unlink()
-    with pytest.raises(VultusError, match="cannot read the template pairs"):
+    with pytest.raises(VultusError, match="does not exist"):
         find_protocol(tmp_path / "p")

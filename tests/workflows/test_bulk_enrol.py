@@ -113,7 +113,7 @@ def test_the_unfit_are_skipped_with_their_reasons_and_the_rest_is_enrolled(peopl
     report = tmp_path / "report.csv"
     done = bulk_enrol(people, folder, report=report)
     assert (done.people, done.enrolled, done.templates) == (5, 3, 6)
-    assert {"several_faces", "no_face", "unreadable", "no_photographs", "no_person"} <= set(done.reasons)
+    assert {"several_faces", "no_face", "malformed", "no_photographs", "no_person"} <= set(done.reasons)
     rows = list(csv.DictReader(report.open()))
     assert len(rows) == done.skipped == 6 and report.stat().st_mode & 0o777 == 0o600
     assert next(row["person"] for row in rows if "two.png" in row["image"]) == "alice"
@@ -153,7 +153,7 @@ def test_a_table_gives_names_and_metadata(people, folder, tmp_path):
         ("person,image\n,x.png\n", "person is empty"),
         ("person,image,select\na,x.png,middle\n", "middle"),
         ("person,image,city\na,x.png,Rome\na,y.png,Oslo\n", "two values"),
-        ("person,image,\na,x.png,1\n", "no name"),
+        ("person,image,\na,x.png,1\n", "a name of its own"),
         ("person,image\na,x.png\nb,y.png\na,z.png\n", "'a' lie apart"),
         ("person,image\n", "no rows"),
         ("", "person"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from vultus.cli.compare import compare
 from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
 from vultus.cli.profiles import profiles
-from vultus.errors import VultusError
-from vultus.terminal import fail
+from vultus.errors import FileError, VultusError
+from vultus.terminal import fail, say, say_json
 
 app = typer.Typer(
     name="vultus",
@@ -80,8 +79,8 @@ def train(
 
     with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
         run = train_run(recipe, overrides or (), resume=resume)
-    typer.echo(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
-    typer.echo(f"next: vultus evaluate {run.path} DATA/test --out {run.path}/eval")
+    say(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
+    say(f"next: vultus evaluate {run.path} DATA/test --out {run.path}/eval")
 
 
 @app.command()
@@ -145,12 +144,20 @@ def export(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2; a bug keeps its traceback."""
+    """Entry point: a user's mistake is one line and exit code 2; a bug keeps its traceback.
+
+    A path that no file can have, a full disk, a file without permission: whatever the system refuses is such a mistake.
+    """
     try:
-        app()
+        try:
+            app()
+        except OSError as fault:
+            place = f": {fault.filename}" if fault.filename else ""
+            told = f"{fault.strerror or fault}{place}; check the path, its permissions and the room left"
+            raise FileError(told, code="unreadable", path=fault.filename) from None
     except VultusError as error:
         if "--json" in sys.argv:  # whoever asked for JSON reads the code, not the words
-            typer.echo(json.dumps({"error": error.to_dict()}, ensure_ascii=False))
+            say_json({"error": error.to_dict()})
         fail(error)
         sys.exit(2)
     except ModuleNotFoundError as error:
@@ -167,5 +174,5 @@ def _resumable(how: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; {how}", err=True)
+        say(f"interrupted; {how}", err=True)
         raise typer.Exit(130) from None

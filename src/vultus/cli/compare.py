@@ -25,7 +25,7 @@ def compare(
     report: Annotated[bool, typer.Option("--report", help="Train nothing: report what has finished.")] = False,
 ) -> None:
     """Train each recipe with each seed under one budget, and compare them on the same test comparisons."""
-    from vultus.terminal import table
+    from vultus.terminal import say, table
     from vultus.workflows.compare import compare as run_comparison
     from vultus.workflows.compare_report import (
         COSTS,
@@ -51,7 +51,7 @@ def compare(
             training=not report,
         )
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; the same command goes on from here, all that is done stays in {out}", err=True)
+        say(f"interrupted; the same command goes on from here, all that is done stays in {out}", err=True)
         raise typer.Exit(130) from None
     (images, people), notes = result.test_counts, cautions(result)
     about = f"{result.test}: {images:,} images of {people:,} identities, {result.non_mated:,} non-mated pairs"
@@ -66,7 +66,7 @@ def compare(
     )
     table("What training cost", COSTS, cost_rows(result))
     for run, reason in result.failures:
-        typer.echo(f"not in the figures: {run}: {reason}")
+        say(f"not in the figures: {run}: {reason}")
     if result.failures:
-        typer.echo(f"a failed run is tried again once its folder in {result.folder / 'runs'} is deleted")
-    typer.echo(f"report: {result.folder / 'report.html'}")
+        say(f"a failed run is tried again once its folder in {result.folder / 'runs'} is deleted")
+    say(f"report: {result.folder / 'report.html'}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vultus.errors import VultusError
-from vultus.terminal import table
+from vultus.terminal import say, table
 
 app = typer.Typer(help="Datasets of aligned crops.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,17 +36,17 @@ def build(
             photographs, out, select=select, aligned=aligned, detector=detector, models_dir=models_dir, workers=workers
         )
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
+        say("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
     info = report.info
-    typer.echo(
+    say(
         f"{out}: {info['images']:,} crops of {info['identities']:,} identities "
         f"({info['identities_with_two_or_more']:,} with two or more) from {report.photographs:,} photographs"
     )
     for path, reason in report.skipped[:SHOWN]:
-        typer.echo(f"skipped {path}: {reason}")
+        say(f"skipped {path}: {reason}")
     if report.skipped:
-        typer.echo(f"{len(report.skipped)} skipped, all listed in {out / 'skipped.csv'}")
+        say(f"{len(report.skipped)} skipped, all listed in {out / 'skipped.csv'}")
 
 
 @app.command()
@@ -113,7 +113,7 @@ def synth(
     from vultus.workflows import synthesise
 
     info = synthesise(out, identities=identities, images=images, seed=seed)
-    typer.echo(f"{out}: {info['images']:,} procedural faces of {info['identities']:,} invented identities")
+    say(f"{out}: {info['images']:,} procedural faces of {info['identities']:,} invented identities")
 
 
 @app.command()
@@ -127,4 +127,4 @@ def shift(
     from vultus.workflows.shift import shift_dataset
 
     info = shift_dataset(dataset, out, how, seed=seed)
-    typer.echo(f"{out}: {info['images']:,} crops of {info['identities']:,} identities, changed by {how}")
+    say(f"{out}: {info['images']:,} crops of {info['identities']:,} identities, changed by {how}")

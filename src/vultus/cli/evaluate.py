@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from vultus.terminal import say
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run directory, a name of `vultus models list`, or an .onnx file.")],
@@ -50,4 +52,4 @@ def evaluate(
         )
     )
     if out is not None and (pairs is not None or templates is not None or dataset.suffix == ".bin"):
-        typer.echo(f"report: {out / 'report.html'}")
+        say(f"report: {out / 'report.html'}")

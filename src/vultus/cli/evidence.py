@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import typer
-
 from vultus.evaluation.figures import rate_text
 from vultus.evaluation.intervals import Interval
 from vultus.evaluation.profiles import Judgement
 from vultus.evaluation.report.groups import COLUMNS as GROUP_COLUMNS
 from vultus.evaluation.report.groups import group_rows
 from vultus.evaluation.report.profile import COLUMNS, profile_row
-from vultus.terminal import table
+from vultus.terminal import say, table
 from vultus.workflows.evidence import Evidence
 
 
 def show_judgement(judgement: Judgement) -> None:
     """The answer first, then each requirement with what would decide it."""
-    typer.echo(f"{judgement.profile.title}: {judgement.answer}")
+    say(f"{judgement.profile.title}: {judgement.answer}")
     rows = [["" if cell is None else cell for cell in profile_row(item)] for item in judgement.requirements]
     notes = [f"{item.because} {item.decides}".strip() for item in judgement.requirements]
     table("", COLUMNS, rows, list(dict.fromkeys(notes)))
@@ -68,7 +66,7 @@ def show_evidence(evidence: Evidence) -> None:
         rows = [["" if cell is None else cell for cell in row] for row in group_rows(evidence.groups)]
         table(f"Groups: {evidence.groups.column}, at one threshold", GROUP_COLUMNS, rows)
     for name, reason in evidence.withheld.items():
-        typer.echo(f"{name}: withheld; {reason}")
+        say(f"{name}: withheld; {reason}")
 
 
 def between(interval: Interval | None, digits: int = 2) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from vultus.cli.evidence import show_evidence, show_judgement
 from vultus.evaluation import Verification
-from vultus.terminal import table
+from vultus.terminal import say, table
 from vultus.workflows import Evaluation, PairsEvaluation
 from vultus.workflows.templates import TemplatesEvaluation
 
@@ -57,7 +55,7 @@ def show_evaluation(result: Evaluation | PairsEvaluation | TemplatesEvaluation) 
     if result.judgement is not None:
         show_judgement(result.judgement)
     if result.report:
-        typer.echo(f"report: {result.report}")
+        say(f"report: {result.report}")
 
 
 def _show_pairs(result: PairsEvaluation) -> None:
@@ -132,10 +130,10 @@ def point_rows(found: Verification) -> list[tuple[str, str, str, str, str]]:
 
 def show_finetuned(run: Run, source: str) -> None:
     """What a fine-tuning came to, and the commands that follow."""
-    typer.echo(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
+    say(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
     for link in run.facts["ancestry"]:
         if link.get("commercial_use") == "forbidden":
-            typer.echo(f"commercial use is forbidden by {link['name']}, and so of this run: {link['licence']}")
+            say(f"commercial use is forbidden by {link['name']}, and so of this run: {link['licence']}")
     data = Path(run.recipe.data.train).parent
-    typer.echo(f"next: vultus evaluate {run.path} {data}/test --against {source}")
-    typer.echo(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")
+    say(f"next: vultus evaluate {run.path} {data}/test --against {source}")
+    say(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")

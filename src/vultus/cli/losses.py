@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vultus.terminal import say
+
 
 def losses(
     name: Annotated[str | None, typer.Argument(help="Everything about this one.")] = None,
@@ -18,7 +20,7 @@ def losses(
     if plot is not None:
         from vultus.workflows.losses_figure import write_losses_figure
 
-        typer.echo(f"wrote {write_losses_figure(plot)}")
+        say(f"wrote {write_losses_figure(plot)}")
         return
     for each in [name] if name else LOSSES:
         info = describe_loss(each)
@@ -27,12 +29,12 @@ def losses(
             options["scale"] = f"{info.scale:g}"
         if info.margin_grad is not None:
             options["margin_grad"] = info.margin_grad
-        typer.echo(info.name)
-        typer.echo(f"  {'loss' if info.pairs or 'softplus' in info.formula else 'ψ':<11}{info.formula}")
-        typer.echo(f"  {'parameters':<11}{', '.join(f'{key}={value}' for key, value in options.items()) or 'none'}")
-        typer.echo(f"  {'paper':<11}{info.source}\n")
+        say(info.name)
+        say(f"  {'loss' if info.pairs or 'softplus' in info.formula else 'ψ':<11}{info.formula}")
+        say(f"  {'parameters':<11}{', '.join(f'{key}={value}' for key, value in options.items()) or 'none'}")
+        say(f"  {'paper':<11}{info.source}", "")
         if name:
-            typer.echo(info.about)
+            say(*info.about.splitlines())
     if not name:
-        typer.echo("loss = softplus(log Σ exp(s cos θ_j) - s ψ), j over the other classes, unless a line says loss.")
-        typer.echo("`vultus losses NAME` says what the parameters mean; in a recipe: `loss: NAME`, or a block.")
+        say("loss = softplus(log Σ exp(s cos θ_j) - s ψ), j over the other classes, unless a line says loss.")
+        say("`vultus losses NAME` says what the parameters mean; in a recipe: `loss: NAME`, or a block.")

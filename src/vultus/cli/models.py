@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vultus.terminal import say, table
+
 app = typer.Typer(help="Published models and trainable backbones.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -32,11 +34,11 @@ def list_(
         raise VultusError(f"no model file is called {pattern!r}; known: {', '.join(ZOO)}")
     if pattern == "*":
         for line in in_short(entries, models_dir):
-            typer.echo(line)
-        typer.echo("\nIn full: vultus models list NAME. To have a file before it is needed: vultus models fetch NAME.")
+            say(line)
+        say("", "In full: vultus models list NAME. To have a file before it is needed: vultus models fetch NAME.")
     else:
         for entry in entries:
-            typer.echo("\n".join(in_full(entry, models_dir)) + "\n")
+            say(*in_full(entry, models_dir), "")
 
 
 COUNTED = 60
@@ -45,7 +47,6 @@ COUNTED = 60
 
 def _list_backbones(pattern: str) -> None:
     from vultus.models import describe_model, list_models
-    from vultus.terminal import table
 
     names = list_models(pattern)
     ours = [name for name in names if not name.startswith("timm/")]
@@ -59,11 +60,11 @@ def _list_backbones(pattern: str) -> None:
         notes = ["MACs: multiply-accumulates of one crop. Parameters include the head for the dimension shown."]
         table("Backbones", ("name", "M params", "M MACs", "crop", "dim"), rows, notes)
     for name in names[len(counted) :] if counted is ours else []:
-        typer.echo(name)
+        say(name)
     if 0 < len(counted) <= 4:
         for name in counted:
             info = describe_model(name)
-            typer.echo(f"{name}: {info.about}\n  paper: {info.paper}\n  weights: {info.licence}")
+            say(f"{name}: {info.about}", f"  paper: {info.paper}", f"  weights: {info.licence}")
 
 
 @app.command()
@@ -77,8 +78,8 @@ def fetch(
 
     entry = model_file(name)
     for line in licence_lines(entry):
-        typer.echo(line)
-    typer.echo(f"file: {fetch_file(entry, to) if to else find_file(entry)}")
+        say(line)
+    say(f"file: {fetch_file(entry, to) if to else find_file(entry)}")
 
 
 @app.command()
@@ -91,8 +92,8 @@ def inspect(
     found = inspect_file(file)
     facts = [*found.facts, ("problem", found.problem)] if found.problem else found.facts
     width = max(len(name) for name, _ in facts)
-    typer.echo(str(file))
+    say(str(file))
     for name, text in facts:
-        typer.echo(f"  {name:<{width}}  {text}")
+        say(f"  {name:<{width}}  {text}")
     if found.problem:
         raise typer.Exit(1)

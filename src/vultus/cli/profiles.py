@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vultus.terminal import say
+
 
 def profiles(
     name: Annotated[str | None, typer.Argument(help="Only this one; a name or the path of a .toml file.")] = None,
@@ -16,13 +18,11 @@ def profiles(
     from vultus.evaluation.report.profile import goal_text
 
     for profile in [load_profile(name)] if name else list_profiles():
-        typer.echo(f"{profile.name}: {profile.title}")
-        typer.echo(textwrap.fill(profile.words, 100, initial_indent="  ", subsequent_indent="  "))
+        say(f"{profile.name}: {profile.title}")
+        say(*textwrap.wrap(profile.words, 100, initial_indent="  ", subsequent_indent="  "))
         for requirement in profile.requirements:
-            typer.echo(f"  asks for   {requirement.title} of at least {goal_text(requirement)}")
-            typer.echo(
-                textwrap.fill(f"  because    {requirement.source}", 100, subsequent_indent=" " * 13).rstrip() + "\n"
-            )
+            say(f"  asks for   {requirement.title} of at least {goal_text(requirement)}")
+            say(*textwrap.wrap(f"  because    {requirement.source}", 100, subsequent_indent=" " * 13), "")
     if not name:
-        typer.echo("`vultus evaluate ... --profile NAME` answers PASS, FAIL or NOT ENOUGH EVIDENCE; a .toml file of")
-        typer.echo("your own, written like these, works wherever a name does.")
+        say("`vultus evaluate ... --profile NAME` answers PASS, FAIL or NOT ENOUGH EVIDENCE; a .toml file of")
+        say("your own, written like these, works wherever a name does.")

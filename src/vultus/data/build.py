@@ -19,13 +19,17 @@ from vultus.data.dataset import encode_crop
 from vultus.data.failures import NO_FACE, SKIPPED
 from vultus.data.processes import in_processes
 from vultus.data.write import COLUMNS, CropWriter
-from vultus.errors import ImageError, VultusError
+from vultus.errors import FileError, ImageError, VultusError
 from vultus.evaluation.calibration import CropOrigin
-from vultus.faces import align, find_photographs, load_detector, read_image, select_faces
+from vultus.faces import align, find_photographs, load_detector, select_faces
 from vultus.faces.face import Select
+from vultus.faces.image import read_reduced
+from vultus.files import is_file, is_folder, writing
+from vultus.formats import read_table
 from vultus.terminal import track
 from vultus.zoo import TEMPLATE
 
+COLUMNS_OF_CSV = ("path", "identity")
 PIECE = 64
 """Photographs a piece: what an interruption may lose."""
 
@@ -95,7 +99,7 @@ def build_dataset(
     info = writer.finish(len(pieces), (112, 112), made, extra)
     if skipped:
         whose = {os.path.relpath(path, origin): identity for path, identity in listing}
-        with (Path(out) / SKIPPED).open("w", newline="", encoding="utf-8") as file:
+        with writing(Path(out) / SKIPPED, text=True) as file:
             lines = [(path, whose.get(path, ""), reason) for path, reason in skipped]
             csv.writer(file).writerows([("path", "identity", "reason"), *lines])
     return BuildReport(info, len(listing), skipped)
@@ -103,7 +107,7 @@ def build_dataset(
 
 def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
     """(folder that paths are relative to, [(photograph, identity)]) of identity folders or a CSV, by identity."""
-    if photographs.is_dir():
+    if is_folder(photographs):
         folders = sorted(p for p in photographs.iterdir() if p.is_dir() and not p.name.startswith("."))
         listing = [(photo, folder.name) for folder in folders for photo in find_photographs(folder)]
         if not listing:
@@ -111,13 +115,12 @@ def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
             hint = f"; its {loose} photographs lie loose: put each person's into a folder of theirs" if loose else ""
             raise VultusError(f"{photographs} has no identity folders with photographs{hint}")
         return photographs, listing
-    if photographs.suffix.lower() != ".csv" or not photographs.is_file():
+    if photographs.suffix.lower() != ".csv" or not is_file(photographs):
         raise VultusError(f"{photographs} is neither a folder nor a .csv file with the columns path,identity")
-    reader = _read_csv(photographs)
     listing = []
-    for number, row in enumerate(reader, 2):
+    for line, row in read_table(photographs, COLUMNS_OF_CSV):
         if not row["path"] or not row["identity"]:
-            raise VultusError(f"{photographs}, line {number}: path or identity is empty")
+            raise FileError(f"{photographs}, line {line}: path or identity is empty", code="malformed", line=line)
         listing.append((photographs.parent / row["path"], row["identity"]))
     if not listing:
         raise VultusError(f"{photographs} lists no photographs")
@@ -126,36 +129,24 @@ def read_listing(photographs: Path) -> tuple[Path, list[tuple[Path, str]]]:
 
 def read_extra(photographs: Path) -> dict[str, dict[tuple[str, str], str]]:
     """Further columns of a CSV that `read_listing` accepts: name -> {(identity, source): text}; none of a folder."""
-    if photographs.is_dir():
+    if is_folder(photographs):
         return {}
-    reader = _read_csv(photographs)
-    names = [name for name in reader.fieldnames or () if name and name not in ("path", "identity")]
-    if taken := [name for name in names if name in COLUMNS]:
-        raise VultusError(f"{photographs}: a dataset has a column {taken[0]} of its own; call yours otherwise")
-    extra: dict[str, dict[tuple[str, str], str]] = {name: {} for name in names}
-    for row in reader:
+    extra: dict[str, dict[tuple[str, str], str]] = {}
+    for _, row in read_table(photographs, COLUMNS_OF_CSV):
         source = os.path.relpath(photographs.parent / row["path"], photographs.parent)
-        for name in names:
-            extra[name][row["identity"], source] = (row[name] or "").strip()
+        for name, text in row.items():
+            if name not in COLUMNS_OF_CSV:
+                extra.setdefault(name, {})[row["identity"], source] = text
+    if taken := sorted(extra.keys() & set(COLUMNS)):
+        raise VultusError(f"{photographs}: a dataset has a column {taken[0]} of its own; call yours otherwise")
     return extra
-
-
-def _read_csv(photographs: Path) -> csv.DictReader[str]:
-    try:
-        lines = photographs.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise VultusError(f"{photographs} is no text in UTF-8; save it as UTF-8") from None
-    reader = csv.DictReader(lines)
-    if not {"path", "identity"} <= set(reader.fieldnames or ()):
-        raise VultusError(f"{photographs} must have the columns path,identity; it has {reader.fieldnames}")
-    return reader
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     """Size and time of change: a photograph replaced meanwhile makes another plan."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None  # listed but missing: skipped by name later
     return status.st_size, status.st_mtime_ns
 
@@ -169,10 +160,10 @@ def _cut_piece(
     for path, identity in piece:
         source = os.path.relpath(path, origin)
         try:
-            image = read_image(path)
+            image, smaller = read_reduced(path)
             found = _aligned_crop(image) if aligned else _cut(image, select, detector, models_dir)
         except ImageError as error:
-            skipped.append((source, str(error).replace(str(path), "").strip(" :")))
+            skipped.append((source, str(error.fields.get("reason", error))))
             continue
         if not found:
             skipped.append((source, NO_FACE))
@@ -182,8 +173,8 @@ def _cut_piece(
                     "crop": encode_crop(crop),
                     "identity": identity,
                     "source": source,
-                    "box": np.asarray(box, np.float32).reshape(-1).tolist(),
-                    "landmarks": np.asarray(landmarks, np.float32).reshape(-1).tolist(),
+                    "box": (smaller * np.asarray(box, np.float32)).reshape(-1).tolist(),
+                    "landmarks": (smaller * np.asarray(landmarks, np.float32)).reshape(-1).tolist(),
                     "detection_score": float(score),
                 }
             )

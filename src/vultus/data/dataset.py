@@ -11,7 +11,6 @@ Splitting or cleaning never rewrites crops. `DATA` opens everything, `DATA/NAME`
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
 from vultus.evaluation.calibration import CropOrigin
+from vultus.files import is_file, parsing
+from vultus.formats import read_array, read_json
 
 MANIFEST = "dataset.json"
 FORMAT = "vultus-dataset-1"
+MOST_MANIFEST = 16 * 2**20
+"""Bytes of a manifest."""
+MOST_SIDE = 4096
+"""Pixels of a crop's side."""
 
 
 class _Whole:
@@ -73,22 +78,22 @@ class FaceDataset:
         """Open `DATA` or a split `DATA/NAME`. Raises `VultusError` saying which splits there are."""
         path = Path(path)
         root, name = path, None
-        if not (path / MANIFEST).is_file():
+        if not is_file(path / MANIFEST):
             root, name = path.parent, path.name
-        if not (root / MANIFEST).is_file():
+        if not is_file(root / MANIFEST):
             raise VultusError(f"{path} is no vultus dataset; make one with `vultus data build PHOTOS --out {path}`")
         info = read_manifest(root)
         if name is None:
             rows = np.arange(info["images"], dtype=np.int64)
         else:
             file = root / "splits" / f"{name}.npy"
-            if not file.is_file():
+            if not is_file(file):
                 there = ", ".join(sorted(p.stem for p in (root / "splits").glob("*.npy")))
                 hint = f"it has {there}" if there else f"make splits with `vultus data split {root}`"
                 raise VultusError(f"{root} has no split {name!r}; {hint}")
-            rows = np.load(file, allow_pickle=False)
+            rows = _rows(file, info["images"])
         for exclusion in sorted((root / "exclusions").glob("*.npy")):
-            rows = rows[~np.isin(rows, np.load(exclusion, allow_pickle=False))]
+            rows = rows[~np.isin(rows, _rows(exclusion, info["images"]))]
         if not len(rows):
             raise VultusError(f"{path} holds no crops")
         return cls(root, name, info, rows.astype(np.int64), _Whole(root, info, rows))
@@ -131,7 +136,7 @@ class FaceDataset:
     def splits(self) -> dict[str, int]:
         """Rows of each split of the dataset."""
         files = sorted((self.root / "splits").glob("*.npy"))
-        return {file.stem: len(np.load(file, mmap_mode="r", allow_pickle=False)) for file in files}
+        return {file.stem: len(_rows(file, self.info["images"])) for file in files}
 
     @property
     def bytes_on_disk(self) -> int:
@@ -193,16 +198,25 @@ class FaceDataset:
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """Contents of DATA/dataset.json, its format checked."""
-    try:
-        info = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    """Contents of DATA/dataset.json, its format and what is read of it checked."""
+    path = root / MANIFEST
+    info = read_json(path, "build the dataset again", "description of a dataset", MOST_MANIFEST)
+    with parsing(path, "description of a dataset", "build the dataset again"):
         if info["format"] != FORMAT:
-            raise VultusError(f"{root / MANIFEST} has format {info['format']!r}; this version reads {FORMAT!r}")
-        return info
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise VultusError(
-            f"{root / MANIFEST} cannot be read ({type(error).__name__}); build the dataset again"
-        ) from None
+            raise FileError(f"{path} has format {info['format']!r}; this version reads {FORMAT!r}", code="format")
+        height, width = info["crop_size"]
+        texts = isinstance(info["digest"], str) and isinstance(info["color"], str) and isinstance(info["made"], dict)
+        if not texts or min(info["images"], height, width) < 1 or max(height, width) > MOST_SIDE:
+            raise ValueError("an impossible value")
+    return info
+
+
+def _rows(file: Path, images: int) -> np.ndarray:
+    """Row numbers as `split_dataset` and cleaning write them, (N,) int64 within a dataset of so many images."""
+    rows = read_array(file, "list of rows (.npy)", "split the dataset again")
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or (len(rows) and not 0 <= rows.min() <= rows.max() < images):
+        raise FileError(f"{file} holds no rows of this dataset; split it again", code="malformed", path=file)
+    return rows
 
 
 def decode_crop(content: bytes) -> np.ndarray:

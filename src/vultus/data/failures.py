@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 
 import numpy as np
 
 from vultus.data.dataset import FaceDataset
+from vultus.formats import read_table
 
 SKIPPED = "skipped.csv"
 """Photographs that gave no crop: path, identity, reason."""
@@ -40,8 +40,8 @@ def _without_face(data: FaceDataset) -> Counter[str]:
     path = data.root / SKIPPED
     if not path.is_file():
         return Counter()
-    with path.open(newline="", encoding="utf-8") as file:
-        return Counter(row.get("identity") or "" for row in csv.DictReader(file) if row.get("reason") == NO_FACE)
+    rows = read_table(path, ("identity", "reason"))
+    return Counter(row["identity"] for _, row in rows if row["reason"] == NO_FACE)
 
 
 def lost_comparisons(data: FaceDataset) -> np.ndarray:

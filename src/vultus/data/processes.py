@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.synchronize import Lock
 from typing import TypeVar
 
 import cv2
+
+from vultus.faces.image import take_turns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +25,8 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], workers:
         yield from map(work, items)
         return
     # spawn: forking a process that holds threads of onnxruntime or torch can hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_begin_worker, initargs=(spawn.Lock(),)) as pool:
         try:
             yield from pool.map(work, items)
         except BaseException:
@@ -30,8 +34,9 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], workers:
             raise
 
 
-def _quiet_worker() -> None:
+def _begin_worker(lock: Lock) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
     cv2.setNumThreads(1)
+    take_turns(lock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vultus.data.dataset import FaceDataset
 from vultus.errors import VultusError
+from vultus.files import save_atomically, writing
 
 
 def split_dataset(
@@ -67,16 +68,11 @@ def split_dataset(
             "identities": len(chosen),
             "identities_with_two_or_more": int((counts[chosen] >= 2).sum()),
         }
-    folder.mkdir(exist_ok=True)
-    for name, rows in views.items():
-        with (folder / f"{name}.part").open("wb") as file:
-            np.save(file, rows)
-    for old in folder.glob("*.npy"):
-        old.unlink()
-    for name in views:
-        os.replace(folder / f"{name}.part", folder / f"{name}.npy")
+    with ExitStack() as files:
+        for name, rows in views.items():
+            np.save(files.enter_context(writing(folder / f"{name}.npy")), rows)
+        for old in folder.glob("*.npy"):  # the new ones get their names next
+            old.unlink()
     manifest = {"by": by, "seed": seed, "fractions": fractions, "dataset_digest": info["digest"], "splits": summary}
-    temporary = folder / "splits.json.part"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(temporary, folder / "splits.json")
+    save_atomically((json.dumps(manifest, indent=2) + "\n").encode(), folder / "splits.json")
     return summary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ import numpy as np
 
 import vultus
 from vultus.data.dataset import FORMAT, MANIFEST
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
+from vultus.files import PART, is_file, is_folder, save_atomically
+from vultus.formats import read_json, read_text
 
 COLUMNS = ("crop", "identity", "source", "box", "landmarks", "detection_score")
 
@@ -27,28 +28,30 @@ class CropWriter:
 
     def __init__(self, root: str | Path, plan: str) -> None:
         self.root = Path(root)
-        if (self.root / MANIFEST).exists():
+        if is_file(self.root / MANIFEST):
             raise VultusError(f"{self.root} already holds a dataset; remove it or choose another --out")
-        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        ours = {"building", "crops", MANIFEST + ".part"} if "building" in names else set()
-        if names - ours:
+        names = {path.name for path in self.root.iterdir()} if is_folder(self.root) else set()
+        unfinished = {name for name in names if name.startswith(".") and name.endswith(PART)}
+        if names - (unfinished | {"building", "crops"} if "building" in names else set()):
             raise VultusError(f"{self.root} is not empty and no dataset; choose another --out")
         self._folder = self.root / "building"
         marker = self._folder / "plan"
-        if self._folder.exists() and (not marker.is_file() or marker.read_text() != plan):
+        if self._folder.exists() and (not marker.is_file() or read_text(marker) != plan):
             shutil.rmtree(self._folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VultusError(f"cannot write {self.root}: {error.strerror}; choose another --out") from None
-        marker.write_text(plan)
+            raise FileError(
+                f"cannot write {self.root}: {error.strerror}; choose another --out", code="unwritable"
+            ) from None
+        save_atomically(plan.encode(), marker)
 
     def has(self, piece: int) -> bool:
         return (self._folder / f"{piece:06d}.json").is_file()
 
     def skipped(self, piece: int) -> list[list[str]]:
         """What `add` was told of skipped sources."""
-        return json.loads((self._folder / f"{piece:06d}.json").read_text(encoding="utf-8"))["skipped"]
+        return read_json(self._folder / f"{piece:06d}.json", "delete it")["skipped"]
 
     def add(self, piece: int, rows: Sequence[dict[str, Any]], skipped: Sequence[Sequence[str]] = ()) -> None:
         """Write the rows of a piece; the small JSON comes last and says that the piece is whole."""
@@ -62,9 +65,7 @@ class CropWriter:
                 str(target)
             )
         content = json.dumps({"rows": len(rows), "skipped": [list(map(str, s)) for s in skipped]}, ensure_ascii=False)
-        temporary = target.with_suffix(".part")
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, target.with_suffix(".json"))
+        save_atomically(content.encode(), target.with_suffix(".json"))
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -113,9 +114,7 @@ class CropWriter:
             "digest": digest.hexdigest(),
             "made": {"vultus": vultus.__version__, **made},
         }
-        temporary = self.root / (MANIFEST + ".part")
-        temporary.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, self.root / MANIFEST)
+        save_atomically((json.dumps(info, indent=2, ensure_ascii=False) + "\n").encode(), self.root / MANIFEST)
         shutil.rmtree(self._folder)
         return info
 

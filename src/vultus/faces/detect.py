@@ -19,7 +19,7 @@ from vultus.faces.decoder import Decoder
 from vultus.faces.face import Face
 from vultus.faces.scrfd import Scrfd
 from vultus.faces.yunet import YuNet
-from vultus.zoo import ZOO, announce, find_file, model_file, sanitise
+from vultus.zoo import ZOO, announce, find_file, model_file, read_network, sanitise
 from vultus.zoo.download import sha256_of
 
 SIDES = (1280, 480)
@@ -40,7 +40,6 @@ class Detector:
 
         Raises `VultusError` if it is another network.
         """
-        import onnx
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -49,7 +48,7 @@ class Detector:
         # Spinning threads would take the cores from the recogniser, whose turn is next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            model = sanitise(onnx.load(str(path)), dynamic_size=True)
+            model = sanitise(read_network(path), dynamic_size=True)
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
@@ -144,8 +143,6 @@ def _suppress(candidates: np.ndarray, iou: float) -> list[Face]:
 def load_detector(name: str = "yunet", models_dir: str | None = None, threads: int | None = None) -> Detector:
     """The detector called `name` in the zoo, or an ONNX file of YuNet or SCRFD; loaded once a process."""
     if name.lower().endswith(".onnx"):
-        if not Path(name).is_file():
-            raise VultusError(f"detector {name} does not exist; give an .onnx file or a name of `vultus models list`")
         detector = Detector(name, threads)
         if detector.name in ZOO:  # a file given by its path keeps its licence
             announce(ZOO[detector.name])

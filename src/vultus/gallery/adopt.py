@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vultus.errors import ContractError, VultusError
+from vultus.files import parsing, read_file
 from vultus.gallery.reference import Embedder
 from vultus.gallery.store import Collection, Store, Write, collections
 from vultus.gallery.store import templates as stored
@@ -59,19 +60,18 @@ def adopt(store: Store, name: str, recognizer: Embedder, reference: str, evidenc
     return count
 
 
+MOST_FIGURES = 64 * 2**20
+"""Bytes of the evidence."""
+
+
 def _checked(path: Path, collection: Collection, contract_id: str) -> tuple[str, list[Any]]:
-    try:
-        content = path.read_bytes()
+    content = read_file(path, MOST_FIGURES, "the evidence")
+    mend = "make it by `vultus evaluate NEW DATA --against OLD --out FOLDER`"
+    with parsing(path, "comparison of two models", mend):
         figures = json.loads(content)
         against = figures["against"]
         verdicts = [[float(one["far"]), str(one["verdict"])] for one in against["verdicts"]]
         measured = (figures["contract"], against["contract"])
-    except OSError as error:
-        raise VultusError(f"cannot read the evidence {path}: {error.strerror}; give a figures.json") from None
-    except (ValueError, KeyError, TypeError):
-        raise VultusError(
-            f"{path} compares no two models; make it by `vultus evaluate NEW DATA --against OLD --out FOLDER`"
-        ) from None
     if measured != (contract_id, collection.contract_id):
         raise VultusError(
             f"{path} compares the contracts {measured[0]} and {measured[1]}, but this is about {contract_id} searching "

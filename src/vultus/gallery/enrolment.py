@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy import select
 
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
@@ -15,7 +16,7 @@ from vultus.gallery.binding import Binding
 from vultus.gallery.custody import ConsentGiven, check_consent, may_record, record_in, valid_consent
 from vultus.gallery.guards import Duplicate, doubtful_templates, far_templates, find_duplicates, mated_threshold
 from vultus.gallery.live import Current
-from vultus.gallery.names import clean_name
+from vultus.gallery.names import alike, clean_name
 from vultus.gallery.photographs import Skipped
 from vultus.gallery.protection.canonical import canonical
 from vultus.gallery.store import (
@@ -30,6 +31,7 @@ from vultus.gallery.store import (
     templates,
 )
 from vultus.gallery.store.idempotency import remember, remembered
+from vultus.gallery.store.schema import persons as person_rows
 
 if TYPE_CHECKING:
     from vultus.gallery.engines import EngineCurrent
@@ -67,6 +69,8 @@ class Enrolled:
     """Checks that could not be made."""
     doubtful: tuple[Skipped, ...] = ()
     """Photographs that were enrolled, but fit the person worse than nearly all photographs of one person do."""
+    namesakes: tuple[str, ...] = ()
+    """Ids of others, enrolled already, that look like that of a new person (see `names.alike`); a warning, too."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees the enrolment."""
     consent_withheld: bool = False
@@ -122,6 +126,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         binding.require_contract(request.contract_id, collection)
         found = persons.find(write.connection, collection, person_id)
         asked = ""
+        namesakes = () if found is not None else _namesakes(write, collection, person_id)
         if found is None:
             person, key = persons.add(store, write, collection, person_id, request.name, request.metadata)
         else:
@@ -163,6 +168,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             duplicates,
             tuple(warnings),
             tuple(doubtful),
+            namesakes,
             position=write.head,
             consent_withheld=withheld,
         )
@@ -177,10 +183,17 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         if request.client_key is not None:
             # What is remembered names nobody: paths of photographs often do, and look-alikes are other people.
             kept_answer = replace(
-                done, duplicates=(), skipped=_nameless(done.skipped), doubtful=_nameless(done.doubtful)
+                done, duplicates=(), namesakes=(), skipped=_nameless(done.skipped), doubtful=_nameless(done.doubtful)
             )
             remember(write, collection, person, request.client_key, asked, kept_answer.to_dict())
     return done
+
+
+def _namesakes(write: Write, collection: Collection, person_id: str) -> tuple[str, ...]:
+    """Ids of the collection that look like `person_id`."""
+    ids = person_rows.c.external_id
+    query = select(ids).where(person_rows.c.collection_id == collection.id, ids.in_(sorted(alike(person_id))))
+    return tuple(sorted(write.connection.execute(query).scalars()))
 
 
 def lookalikes(
@@ -271,7 +284,7 @@ def _consistent(
                 doubtful.append(told)
     if refused and (not request.skip_bad or len(refused) == len(rows)):
         first = refused[min(refused)]
-        raise VultusError(f"{first.image}: {first.reason}", first.codes[0], image=first.image)
+        raise VultusError(f"{first.image}: {first.reason}", code=first.codes[0], image=first.image, reason=first.reason)
     return [row for row in kept if row not in refused], [refused[row] for row in sorted(refused)], doubtful
 
 

@@ -15,29 +15,88 @@ MAX_REMARK = 500
 MAX_METADATA_BYTES = 16_384
 """Of a person's metadata as JSON: a page of text, no archive."""
 _MAX_DEPTH = 8
-# Characters that make a shown name lie about its order. Joiners stay allowed: Persian and Indic names need them.
-_BIDI = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_REFUSED = ("Cc", "Cs", "Zl", "Zp")
+_REFUSED = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+"""Control and format characters (of no width, or that turn the order of letters), unassigned, private, surrogates."""
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+"""Fillers, joiners and blanks that Unicode files under letters, marks and symbols."""
+_JOINERS = "\u200c\u200d"
+_JOINING = frozenset(
+    ("ARABIC", "BENGALI", "DEVANAGARI", "GUJARATI", "GURMUKHI", "KANNADA", "KHMER", "MALAYALAM", "MANDAIC")
+    + ("MONGOLIAN", "MYANMAR", "NKO", "ORIYA", "SINHALA", "SYRIAC", "TAMIL", "TELUGU", "TIBETAN")
+)
+"""Scripts whose letters take another form beside a joiner; Persian and Indic names need it."""
+_LOOKS = str.maketrans(
+    "АВЕЅІЈКМНОРСТХУаеѕіјорсухһԁԛԝѵӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧαιονρυ" + "օոսհ" + "ɑɡıI1|0‘’ʼʹ‐‑‒–−",
+    "ABESIJKMHOPCTXYaesijopcyxhdqwvlABEZHIKMNOPTYXaiovpu" + "onuh" + "agilllO" + "'" * 4 + "-" * 5,
+)
+"""Letters of Cyrillic, Greek and Armenian, digits and marks that most fonts draw as these Latin ones."""
 
 
 def clean_name(name: str) -> str:
-    """`name` stripped and in Unicode's composed form (NFC).
+    """`name` stripped, in Unicode's composed form (NFC), and each space or run of spaces one ordinary space.
 
-    Raises VultusError where it is empty, longer than 200 characters, or holds control characters.
+    Raises VultusError where it is empty, longer than 200 characters, or holds characters that cannot be seen or have no
+    meaning. Codes: name_type, name_characters, name_empty, name_length.
     """
     if not isinstance(name, str):
-        raise VultusError(f"a person's name must be text, not {type(name).__name__}")
-    cleaned = unicodedata.normalize("NFC", name).strip()
-    for character in cleaned:
-        if unicodedata.category(character) in _REFUSED or character in _BIDI:
-            raise VultusError(f"the name {cleaned[:60]!r} holds the control character {character!r}; remove it")
+        raise VultusError(f"a person's name must be text, not {type(name).__name__}", code="name_type")
+    shown = "".join(" " if unicodedata.category(c) == "Zs" else c for c in unicodedata.normalize("NFC", name.strip()))
+    cleaned = " ".join(part for part in shown.split(" ") if part)
     if not cleaned:
-        raise VultusError("a person's name is empty; give one")
+        raise VultusError("a person's name is empty; give one", code="name_empty")
     if len(cleaned) > MAX_LENGTH:
-        raise VultusError(
-            f"the name {cleaned[:30]!r}... has {len(cleaned):,} characters; at most {MAX_LENGTH} are allowed"
-        )
+        told = f"the name {cleaned[:30]!r}... has {len(cleaned):,} characters; at most {MAX_LENGTH} are allowed"
+        raise VultusError(told, code="name_length")
+    for index, character in enumerate(cleaned):
+        if not _visible(cleaned, index):
+            told = f"the name {cleaned[:60]!r} holds the invisible or meaningless character {character!a}; remove it"
+            raise VultusError(told, code="name_characters", character=f"U+{ord(character):04X}")
     return cleaned
+
+
+def _visible(text: str, index: int) -> bool:
+    """Whether a character can be seen, or is a joiner or a variation selector where a script gives it a meaning."""
+    character = text[index]
+    before, after = text[max(0, index - 1) : index], text[index + 1 : index + 2]
+    if character in _JOINERS:
+        return _script(before) in _JOINING and _script(before) == _script(after)
+    if "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef":
+        return _script(before) == "CJK"  # variants of ideographs, which Japanese names are told apart by
+    return character not in _INVISIBLE and unicodedata.category(character) not in _REFUSED
+
+
+def _script(character: str) -> str:
+    """The first word of a character's name, which is its script for the letters that matter here."""
+    return unicodedata.name(character, "").partition(" ")[0] if character else ""
+
+
+def alike(name: str) -> frozenset[str]:
+    """Other names that look like `name`, the likely ones: at most some hundreds, to be looked up by an index.
+
+    A look-alike is told by a table of letters that Cyrillic, Greek and Armenian share with Latin by their looks, of
+    compatibility forms (NFKC), and of 0 and O, 1, I and l; not by all of Unicode's confusables (UTS 39), and not where
+    an enrolled name mixes two or more letters of other scripts with Latin ones, or holds such forms or joiners itself.
+    """
+    plain = unicodedata.normalize("NFKC", name.translate({ord(joiner): None for joiner in _JOINERS}))
+    base = plain.translate(_LOOKS)
+    forms = {plain, base, *(each(text) for each in (str.lower, str.upper, str.title) for text in (plain, base))}
+    found = set(forms)
+    for form in forms:
+        found |= {"".join(of.get(letter, letter) for letter in form) for of in _OTHERS}
+        for index, letter in enumerate(form[:40]):
+            found |= {form[:index] + other + form[index + 1 :] for of in _OTHERS if (other := of.get(letter))}
+    return frozenset(clean for one in found if (clean := unicodedata.normalize("NFC", one)) != name)
+
+
+def _drawn_as() -> list[dict[str, str]]:
+    """For each script, Latin letter to its look-alike."""
+    scripts: dict[str, dict[str, str]] = {}
+    for code, latin in _LOOKS.items():
+        scripts.setdefault(_script(chr(code)), {})[chr(latin)] = chr(code)
+    return list(scripts.values())
+
+
+_OTHERS = _drawn_as()
 
 
 def clean_line(text: str, what: str) -> str:
@@ -46,8 +105,8 @@ def clean_line(text: str, what: str) -> str:
     if len(line) > MAX_REMARK:
         raise VultusError(f"{what} has {len(line):,} characters; at most {MAX_REMARK} are kept")
     for character in line:
-        if unicodedata.category(character) in _REFUSED or character in _BIDI:
-            raise VultusError(f"{what} holds the control character {character!r}; remove it")
+        if unicodedata.category(character) in _REFUSED and character not in _JOINERS:
+            raise VultusError(f"{what} holds the control character {character!r}; remove it", code="name_characters")
     return line
 
 

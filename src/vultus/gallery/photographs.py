@@ -39,22 +39,22 @@ class Skipped:
     image: str
     reason: str
     codes: tuple[str, ...] = ()
-    """Where it was refused for its quality: what failed, in the words of ISO/IEC 29794-5."""
+    """The error's code; where it was refused for its quality, what failed, in the words of ISO/IEC 29794-5."""
 
 
 class BadQuality(ImageError):
-    """A photograph that a quality gate refuses."""
+    """A photograph that a quality gate refuses. Code: low_quality; fields: path, reason, and codes, what failed."""
 
     def __init__(self, image: str, reasons: Sequence[Reason]) -> None:
-        self.reasons = tuple(reasons)
-        super().__init__(f"{image}: {'; '.join(map(str, reasons))}")
+        reason = "; ".join(map(str, reasons))
+        codes = [one.code.value for one in reasons]
+        super().__init__(f"{image}: {reason}", code="low_quality", path=image, reason=reason, codes=codes)
 
 
 def skipped(error: VultusError, image: Image, number: int) -> Skipped:
     """The error as a line of a list."""
-    codes = tuple(reason.code.value for reason in error.reasons) if isinstance(error, BadQuality) else ()
-    name = image_name(image, number)
-    return Skipped(name, str(error).removeprefix(f"{name}: "), codes)
+    reason, codes = error.fields.get("reason", error), error.fields.get("codes", (error.code,))
+    return Skipped(image_name(image, number), str(reason), tuple(codes))
 
 
 def one_face(recognizer: Embedder, image: Image, number: int, select: str | None) -> Shot:
@@ -68,12 +68,12 @@ def one_face(recognizer: Embedder, image: Image, number: int, select: str | None
     # Only the one that is meant needs to be alone: a passer-by behind it is told by the gate, if at all.
     faces = recognizer.faces(image, cast(Select, select or "all"))
     if not faces:
-        raise ImageError(f"{where}: no face found; use a clearer photograph")
+        reason = "no face found; use a clearer photograph"
+        raise ImageError(f"{where}: {reason}", code="no_face", path=where, reason=reason)
     if len(faces) > 1:
-        raise ImageError(
-            f"{where}: {len(faces)} faces found where one is needed; crop the photograph, or select the largest or "
-            "the one at the center"
-        )
+        reason = f"{len(faces)} faces found where one is needed; crop the photograph, or select the largest or the one "
+        reason += "at the center"
+        raise ImageError(f"{where}: {reason}", code="several_faces", path=where, reason=reason)
     return Shot(where, faces[0], quality_of(faces[0]))
 
 

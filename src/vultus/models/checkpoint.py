@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
+from vultus.files import MOST_WEIGHTS, check_file
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         VultusError: no such file, a truncated one, a pickle that wants to run code, TorchScript, or no tensors in it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise VultusError(f"weights file {path} does not exist")
+    check_file(path, MOST_WEIGHTS, "the weights file")
     content = _safetensors(path) if path.suffix.lower() == ".safetensors" else _torch(path)
     found = [(inside, mapping) for inside, mapping in _mappings(content) if any(map(torch.is_tensor, mapping.values()))]
     if not found:
@@ -61,15 +62,20 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
 
     try:
         return load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise VultusError(f"{path} is truncated or no safetensors file ({_short(error)})") from None
+    except (SafetensorError, OSError, ValueError, MemoryError, RuntimeError, TypeError, KeyError) as error:
+        told = f"{path} is truncated or no safetensors file ({_short(error)})"
+        raise FileError(told, code="malformed", path=path) from None
 
 
 def _torch(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                if sum(member.file_size for member in packed.infolist()) > MOST_WEIGHTS:
+                    raise ValueError("it unpacks to more than a file of weights may have")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise VultusError(f"{path} {_reason(path, str(error))}") from None
+        raise FileError(f"{path} {_reason(path, str(error))}", code="malformed", path=path) from None
     return content.state_dict() if isinstance(content, torch.nn.Module) else content
 
 

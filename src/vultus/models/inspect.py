@@ -10,10 +10,11 @@ import numpy as np
 import onnx
 
 from vultus.errors import VultusError
+from vultus.files import MOST_WEIGHTS, check_file
 from vultus.models.checkpoint import read_checkpoint
 from vultus.models.onnx_file import read_onnx
 from vultus.models.weights import GRAPH, Loaded, describe_assumption, load_weights
-from vultus.zoo import canonical_digest
+from vultus.zoo import canonical_digest, read_network
 from vultus.zoo.locate import sha256_of
 from vultus.zoo.statement import stated
 from vultus.zoo.table import ZOO
@@ -31,8 +32,7 @@ class Inspection:
 def inspect_file(path: str | Path) -> Inspection:
     """Read a weights file whole and say what it is. Raises `VultusError` where it cannot be read at all."""
     path = Path(path)
-    if not path.is_file():
-        raise VultusError(f"weights file {path} does not exist")
+    check_file(path, MOST_WEIGHTS, "the weights file")
     sha256 = sha256_of(path)
     facts = [("file", f"{path.stat().st_size:,} bytes"), ("sha256", sha256)]
     if known := [entry for entry in ZOO.values() if entry.sha256 == sha256]:
@@ -64,10 +64,7 @@ def _checkpoint_facts(path: Path) -> list[tuple[str, str]]:
 
 
 def _onnx_facts(path: Path) -> list[tuple[str, str]]:
-    try:
-        model = onnx.load(str(path))
-    except Exception:
-        raise VultusError(f"{path} is truncated or no ONNX file") from None
+    model = read_network(path)
     graph = model.graph
     fixed = {tensor.name for tensor in graph.initializer}
     images = [value for value in graph.input if len(value.type.tensor_type.shape.dim) == 4 and value.name not in fixed]

@@ -16,15 +16,12 @@ from vultus.models.architectures import NATIVE
 from vultus.models.crops import normalise
 from vultus.models.onnx_weights import fill, product_shapes, read_layers
 from vultus.models.registry import create_model
-from vultus.zoo import Preprocessing, sanitise
+from vultus.zoo import Preprocessing, read_network, sanitise
 
 
 def read_onnx(path: Path) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The file and its sanitised copy, with one image input and one output."""
-    try:
-        model = onnx.load(str(path))
-    except Exception:
-        raise VultusError(f"{path} is truncated or no ONNX file") from None
+    model = read_network(path)
     if not model.graph.node:
         raise VultusError(f"{path} is truncated or no ONNX file: it holds no operations")
     if len(model.graph.output) != 1:

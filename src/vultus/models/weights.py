@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from torch import nn
 
 from vultus.errors import ContractError, VultusError
@@ -21,6 +19,7 @@ from vultus.models.onnx_file import input_size, onnx_embedder, read_onnx, recogn
 from vultus.models.onnx_graph import OnnxGraph
 from vultus.models.parity import check_parity, parity_crops
 from vultus.models.registry import create_model, resolve
+from vultus.terminal import say
 from vultus.zoo import (
     Contract,
     ModelFile,
@@ -29,6 +28,7 @@ from vultus.zoo import (
     announce_chain,
     canonical_digest,
     locate_model,
+    read_network,
 )
 from vultus.zoo.locate import sha256_of
 from vultus.zoo.statement import CARD, SIDE, Statement, stated, unprepared, unstated
@@ -86,9 +86,7 @@ def announce_loaded(loaded: Loaded) -> None:
         announce(loaded.statement.entry)
     announce_chain(loaded.as_statement.ancestry)
     if loaded.assumed:
-        print(
-            f"note: {loaded.path} does not say how crops are prepared; {describe_assumption(loaded)}", file=sys.stderr
-        )
+        say(f"note: {loaded.path} does not say how crops are prepared; {describe_assumption(loaded)}", err=True)
 
 
 def load_weights(
@@ -252,7 +250,7 @@ def keep(network: nn.Module, folder: Path) -> None:
 def rebuild(architecture: dict[str, Any], folder: Path) -> nn.Module:
     """The network that `architecture` (`network.architecture`) describes, with weights yet to be loaded."""
     if architecture["name"] == GRAPH:
-        graph = onnx.load(str(folder / GRAPH_FILE))
+        graph = read_network(folder / GRAPH_FILE)
         network: nn.Module = OnnxGraph(graph)
         note(network, graph=graph)
     else:

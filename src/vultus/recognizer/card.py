@@ -46,7 +46,7 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Card:
-        with parsing(where, "model file with a readable card", "export the model again", ContractError):
+        with parsing(where, "recognizer with a card", "export the model again", ContractError):
             fields = json.loads(text)
             found = fields["format"]
             if found != FORMAT:
@@ -58,6 +58,9 @@ class Card:
             if not isinstance(provenance, dict):
                 raise TypeError("provenance is no object")
             calibration = fields.get("calibration")
+            chain = provenance.get("ancestry") or ()
+            if not all(isinstance(link, dict) for link in chain):
+                raise TypeError("the licence chain must be a list of objects")
             card = cls(fields["name"], contract, fields["licence"], provenance)
             if fields.get("contract_id") != contract.id:
                 raise ContractError(f"{where}: the card's contract was edited by hand; export the model again")

@@ -13,19 +13,27 @@ from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration
 from vultus.evaluation.calibration import CropOrigin
 from vultus.faces import identify_detector
-from vultus.files import read_file
+from vultus.files import check_file, parsing
+from vultus.formats import read_text
 from vultus.recognizer.backends import BackendName, OpenVinoBackend
 from vultus.recognizer.card import Card, read_card
-from vultus.recognizer.openvino_ir import read_ir
+from vultus.recognizer.openvino_ir import MOST_GRAPH, read_ir
 from vultus.recognizer.runtime import DETECTOR, Recognizer
-from vultus.zoo import Contract, ModelFile, announce, announce_chain, canonical_digest, locate_model, sanitise
+from vultus.zoo import (
+    Contract,
+    ModelFile,
+    announce,
+    announce_chain,
+    canonical_digest,
+    locate_model,
+    read_network,
+    sanitise,
+)
 from vultus.zoo.locate import sha256_of
-from vultus.zoo.statement import Statement, stated, unprepared
+from vultus.zoo.statement import MOST_CARD, Statement, stated, unprepared
 
 IR = ".xml"
 """OpenVINO's graph; its weights lie beside it in a .bin file."""
-MOST = 64 * 2**20
-"""Bytes of a calibration; the names of a million people take 8 million."""
 
 
 def load_recognizer(
@@ -83,8 +91,7 @@ def open_model(
 def _from_ir(
     path: Path, threads: int | None, backend: BackendName, precision: str | None, options: dict[str, Any]
 ) -> Recognizer:
-    if not path.is_file():
-        raise VultusError(f"model file {path} does not exist")
+    check_file(path, MOST_GRAPH, "model file")
     if backend not in ("auto", "openvino"):
         raise VultusError(f"{path} is a file of OpenVINO; the backend {backend} cannot run it")
     card = read_ir(path)
@@ -94,10 +101,7 @@ def _from_ir(
 
 
 def _from_onnx(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
-    try:
-        network = onnx.load(str(path))
-    except Exception:
-        raise VultusError(f"{path} is broken or no ONNX file") from None
+    network = read_network(path)
     if (card := read_card(network, str(path))) is not None:
         announce_chain(card.provenance.get("ancestry") or ())
         return network, card
@@ -154,7 +158,9 @@ def _beside(path: Path) -> Calibration | None:
     side = path.with_suffix(".calibration.json")
     if not side.exists():
         return None
-    return Calibration.from_json(read_file(side, MOST, "the calibration", CalibrationError))
+    text = read_text(side, MOST_CARD, "the calibration")
+    with parsing(side, "calibration", "calibrate again", CalibrationError):
+        return Calibration.from_json(text)
 
 
 def shipped_calibration(contract: Contract, origin: CropOrigin | None = None) -> Calibration | None:

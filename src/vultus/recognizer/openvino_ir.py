@@ -10,12 +10,16 @@ import numpy as np
 import onnx
 
 from vultus.errors import ContractError, VultusError
-from vultus.files import save_atomically
+from vultus.files import MOST_WEIGHTS, check_file, save_atomically
 from vultus.recognizer.backends import OpenVinoBackend
 from vultus.recognizer.card import KEY, Card
 from vultus.recognizer.cosines import row_cosines
+from vultus.zoo.locate import sha256_of
 
 DIGEST = "vultus_bin_sha256"
+LOOPS = ("If", "Loop", "TensorIterator")
+MOST_GRAPH = 64 * 2**20
+"""Bytes of the .xml file, which holds no weights."""
 
 
 def write_ir(model: onnx.ModelProto, card: Card, path: Path, text: str = "") -> None:
@@ -55,15 +59,17 @@ def read_ir(path: Path) -> Card:
     import openvino
 
     weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise VultusError(f"{weights} does not exist; an OpenVINO file is two, keep them together")
+    check_file(path, MOST_GRAPH, "model file")
+    check_file(weights, MOST_WEIGHTS, "the weights of an OpenVINO file, which is two, keep them together:")
     try:
         read = openvino.Core().read_model(path)
     except Exception:
         raise VultusError(f"{path} is broken or no OpenVINO file") from None
+    if looping := [node.get_type_name() for node in read.get_ops() if node.get_type_name() in LOOPS]:
+        raise ContractError(f"{path} loops or branches ({looping[0]}), which no recognizer needs", code="operators")
     if not read.has_rt_info(KEY):
         raise ContractError(f"{path} has no card; write it with `vultus export MODEL --out {path.name}`")
     digest = str(read.get_rt_info(DIGEST).value) if read.has_rt_info(DIGEST) else ""
-    if digest != hashlib.sha256(weights.read_bytes()).hexdigest():
+    if digest != sha256_of(weights):
         raise ContractError(f"{weights}: its weights are not those that {path.name} describes; export the model again")
     return Card.from_json(str(read.get_rt_info(KEY).value), str(path))

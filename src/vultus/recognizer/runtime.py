@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ import onnx
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
 from vultus.evaluation.calibration import CropOrigin
-from vultus.faces import Detector, Face, align, identify_detector, load_detector, select_faces, to_image
+from vultus.faces import Detector, Face, align, identify_detector, load_detector, select_faces
 from vultus.faces.face import Select
+from vultus.faces.image import to_reduced
 from vultus.recognizer.backends import Backend, BackendName, TorchBackend, open_backend
 from vultus.recognizer.card import Card
 from vultus.recognizer.pixels import to_pixels
@@ -29,7 +29,9 @@ DETECTOR = "yunet"
 BATCH = 32
 """Crops a run of the network."""
 PHOTOGRAPHS = 16
-"""Photographs a run of the detector; more cost memory and bring no speed."""
+"""Photographs a run of the detector at most; more cost memory and bring no speed."""
+PIXELS = 50_000_000
+"""Photographs that together have so many pixels (150 MB) are given to the detector before the next is read."""
 
 
 class Recognizer:
@@ -136,11 +138,13 @@ class Recognizer:
         `embed` takes the faces of all of them at once: `recognizer.embed([face for faces in found for face in faces])`.
         """
         detector, found = self.detector, []
-        remaining = iter(images)
-        while batch := [to_image(image) for image in islice(remaining, PHOTOGRAPHS)]:
-            for pixels, faces in zip(batch, detector.detect_batch(batch), strict=True):
+        for batch in _batches(images):
+            detected = detector.detect_batch([pixels for pixels, _ in batch])
+            for (pixels, smaller), faces in zip(batch, detected, strict=True):
                 chosen = select_faces(faces, (pixels.shape[0], pixels.shape[1]), select)
-                found.append([Face(f.box, f.landmarks, f.score, align(pixels, f.landmarks)) for f in chosen])
+                found.append(
+                    [Face(smaller * f.box, smaller * f.landmarks, f.score, align(pixels, f.landmarks)) for f in chosen]
+                )
         return found
 
     def embed(self, faces: Sequence[Face] | Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
@@ -201,6 +205,19 @@ def _detector_of(card: Card) -> str:
     crops = card.calibration.crops if card.calibration else None
     known = ZOO.get(crops.detector) if crops else None
     return known.name if crops and known and known.sha256 == crops.digest else DETECTOR
+
+
+def _batches(images: Iterable[str | Path | bytes | np.ndarray]) -> Iterator[list[tuple[np.ndarray, int]]]:
+    """(photograph, how many times smaller than its file), as many at once as `PHOTOGRAPHS` and `PIXELS` let."""
+    batch, held = [], 0
+    for image in images:
+        batch.append(to_reduced(image))
+        held += batch[-1][0].size // 3
+        if len(batch) == PHOTOGRAPHS or held >= PIXELS:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def _as_run(card: Card, precision: str | None, flip: bool | None) -> Card:

@@ -13,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
+from vultus.files import check_file, parsing
+from vultus.formats import MOST_ARRAY
 from vultus.models.crops import BATCH, embed_crops
 from vultus.training.lora import adaptable, add_lora
 from vultus.training.recipe_sections import FinetuneSection
@@ -141,10 +143,9 @@ def embed_all(network: nn.Module, data: FaceDataset, quiet: bool = False) -> np.
 
 def load_targets(folder: Path) -> np.ndarray:
     """What a run with `distill` keeps until it ends, memory-mapped."""
-    try:
+    check_file(folder / TARGETS, MOST_ARRAY)
+    with parsing(folder / TARGETS, "array file (.npy)", "start a new run"):
         return np.load(folder / TARGETS, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise VultusError(f"{folder / TARGETS} cannot be read ({type(error).__name__}); start a new run") from None
 
 
 def _within(modules: Iterable[nn.Module]) -> list[nn.Module]:

@@ -14,7 +14,8 @@ from torch import Tensor
 from vultus.data import FaceDataset
 from vultus.data.seen import hash_name
 from vultus.errors import VultusError
-from vultus.files import save_atomically
+from vultus.files import parsing, save_atomically
+from vultus.formats import read_json
 from vultus.losses import MarginLoss
 from vultus.losses.centers import INIT_STD, ClassCenters
 
@@ -53,11 +54,9 @@ class HeadRows:
         path = folder / FILE
         if not path.is_file():
             return None
-        try:
-            fields = json.loads(path.read_text())
+        with parsing(path, "list of class centres", "train again"):
+            fields = read_json(path, "train again")
             return cls(tuple(fields["identities"]), tuple(fields["kept"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise VultusError(f"{path} is broken ({type(error).__name__}); train again") from None
 
 
 def set_mean_centers(centers: ClassCenters, embeddings: np.ndarray, labels: np.ndarray) -> None:

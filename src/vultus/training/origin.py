@@ -10,6 +10,7 @@ import torch
 
 from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
+from vultus.files import is_file, is_folder, parsing
 from vultus.models import create_model
 from vultus.models.crops import BATCH, normalise, preprocessing_of
 from vultus.training.head_rows import HeadRows
@@ -57,14 +58,14 @@ def open_origin(recipe: Recipe, models_dir: str | None = None) -> Origin:
     if section.weights is None:
         return Origin(create_model(section.name, section.embedding_dim, section.pretrained, **section.options))
     path = Path(section.weights)
-    if (path / "run.json").is_file():
+    if is_file(path / "run.json"):
         return _from_run(open_run(path))
-    if path.is_dir():
+    if is_folder(path):
         raise VultusError(f"model.weights={path} is a folder without a run in it; name a run, a file, or a known model")
     from vultus.models.weights import load_network
 
     network = load_network(section.weights, models_dir)
-    seen = _seen_of_file(path) if path.suffix.lower() == ".onnx" and path.is_file() else None
+    seen = _seen_of_file(path) if path.suffix.lower() == ".onnx" and is_file(path) else None
     return Origin(network, dict(network.architecture), list(network.ancestry), seen)  # type: ignore[arg-type]
 
 
@@ -94,12 +95,12 @@ def _from_run(run: Run) -> Origin:
 
 def _seen_of_file(path: Path) -> Seen | None:
     """What a recogniser that vultus exported says of the people it was trained on."""
-    import onnx
-
     from vultus.recognizer.card import read_card
+    from vultus.zoo import read_network
 
-    card = read_card(onnx.load(str(path)), str(path))
-    return Seen.from_dict(card.provenance.get("seen")) if card else None
+    card = read_card(read_network(path), str(path))
+    with parsing(path, "recognizer that says whom it has seen", "export it again"):
+        return Seen.from_dict(card.provenance.get("seen")) if card else None
 
 
 def reopened(run: Run) -> Origin:

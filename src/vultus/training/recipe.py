@@ -10,6 +10,8 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vultus.errors import VultusError
+from vultus.files import is_file, parsing
+from vultus.formats import read_text
 from vultus.training.recipe_sections import (
     AugmentSection,
     DataSection,
@@ -21,6 +23,11 @@ from vultus.training.recipe_sections import (
     Section,
     TrainingSection,
 )
+
+MOST_RECIPE = 2**16
+"""Bytes of a recipe."""
+MOST_DEPTH = 20
+"""Mappings and lists within one another in a recipe."""
 
 
 class Recipe(Section):
@@ -90,7 +97,12 @@ class Recipe(Section):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "recipe") -> Recipe:
-        """Validate. Raises `VultusError` naming the key, what is wrong with it, and the nearest key for a typo."""
+        """Validate. Raises `VultusError` naming the key, what is wrong with it, and the nearest key for a typo.
+
+        Code: interpolation for a value with `${...}`, which could bring the environment into what a run keeps.
+        """
+        if key := _interpolated(values):
+            raise VultusError(f"{where}: {key} holds ${{...}}; write the value itself", code="interpolation", key=key)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -111,24 +123,65 @@ def load_recipe(
     from omegaconf.errors import OmegaConfBaseException
 
     where = "recipe" if isinstance(path, dict) else f"recipe {path}"
-    if not isinstance(path, dict) and not Path(path).is_file():
+    if not isinstance(path, dict) and not is_file(path):
         there = sorted(str(p) for p in Path("recipes").glob("*.yaml"))
         hint = f"; there are {', '.join(there)}" if there else ""
         raise VultusError(f"{where} does not exist{hint}")
+    values = path if isinstance(path, dict) else read_yaml(path)
     for override in overrides:
         if "=" not in override:
             raise VultusError(f"{override!r} is no override; write key=value, as optimizer.lr=0.05")
     try:
-        base = OmegaConf.create(path) if isinstance(path, dict) else OmegaConf.load(path)
-        merged = OmegaConf.merge(base, given or {}, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
+        changes = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=False)
+        for part in (values, given or {}, changes):  # before they are merged, which would look values up
+            if key := _interpolated(part):
+                told = f"{where}: {key} holds ${{...}}; write the value itself"
+                raise VultusError(told, code="interpolation", key=key)
+        values = OmegaConf.to_container(OmegaConf.merge(values, given or {}, changes))
     except OmegaConfBaseException as error:
         raise VultusError(f"{where}: {str(error).splitlines()[0]}") from None
+    except VultusError:
+        raise
     except Exception as error:  # YAML's own errors
         raise VultusError(f"{where} is no valid YAML: {' '.join(str(error).split())[:160]}") from None
-    if not isinstance(values, dict):
-        raise VultusError(f"{where} must be a mapping of sections, as in recipes/quickstart.yaml")
+    assert isinstance(values, dict)
     return Recipe.from_dict({str(key): value for key, value in values.items()}, where)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds, plain values only. No aliases: a few lines of them make any amount of data.
+
+    Codes: those of `read_file`, and malformed.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    text = read_text(path, MOST_RECIPE, "the recipe")
+    with parsing(path, "recipe in YAML", "see recipes/quickstart.yaml"):
+        try:
+            depth = 0
+            for event in yaml.parse(text):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent):
+                    raise ValueError("aliases and deep nesting are not read")
+            values = OmegaConf.to_container(OmegaConf.create(text))  # reads 1e-3 as a number, as yaml.load does not
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise ValueError(str(error)) from None
+        if not isinstance(values, dict):
+            raise ValueError("no mapping of sections")
+        return {str(key): value for key, value in values.items()}
+
+
+def _interpolated(value: Any, key: str = "") -> str | None:
+    """The dotted key of the first text with an interpolation, itself one or below `value`."""
+    if isinstance(value, dict):
+        inner = [(f"{key}.{name}".lstrip("."), part) for name, item in value.items() for part in (str(name), item)]
+    elif isinstance(value, list | tuple):
+        inner = [(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    else:
+        return key if isinstance(value, str) and "${" in value else None
+    return next((found for name, item in inner if (found := _interpolated(item, name))), None)
 
 
 def _explain(item: Any) -> str:

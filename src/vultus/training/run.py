@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 import subprocess
 import time
@@ -16,9 +15,10 @@ import yaml
 
 import vultus
 from vultus.data import Seen
-from vultus.errors import VultusError
-from vultus.files import save_atomically
-from vultus.training.recipe import Recipe
+from vultus.errors import FileError, VultusError
+from vultus.files import MOST_WEIGHTS, check_file, is_file, is_folder, parsing, save_atomically, writing
+from vultus.formats import read_json, read_rows
+from vultus.training.recipe import Recipe, read_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VultusError(f"cannot make the run directory {path}: {error.strerror}") from None
+            raise FileError(f"cannot make the run directory {path}: {error.strerror}", code="unwritable") from None
         facts = {
             "format": FORMAT,
             "vultus": vultus.__version__,
@@ -62,7 +62,7 @@ class Run:
             **facts,
             "python": platform.python_version(),
         }
-        (path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(), sort_keys=False))
+        save_atomically(yaml.safe_dump(recipe.model_dump(), sort_keys=False).encode(), path / "recipe.yaml")
         save_atomically((json.dumps(seen.to_dict()) + "\n").encode(), path / "seen.json")
         run = cls(path, recipe, facts)
         run.record()
@@ -72,9 +72,8 @@ class Run:
         """Write a checkpoint whole or not at all."""
         import torch
 
-        temporary = self.checkpoint(which).with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint(which))
+        with writing(self.checkpoint(which)) as file:
+            torch.save(state, file)
 
     def load(self, which: str = "last") -> dict[str, Any]:
         """Read a checkpoint; tensors only, nothing in it can execute."""
@@ -84,7 +83,10 @@ class Run:
     def seen(self) -> Seen | None:
         """Whom the run was trained on and validated with, None where its seen.json is gone."""
         path = self.path / "seen.json"
-        return Seen.from_dict(json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        with parsing(path, "list of whom a run has seen", "train again"):
+            return Seen.from_dict(read_json(path, "train again"))
 
     def record(self, **facts: Any) -> None:
         """Add to run.json what became known later."""
@@ -95,8 +97,8 @@ class Run:
         """metrics.csv, a dictionary a row."""
         if not self.metrics.is_file():
             return []
-        with self.metrics.open(newline="") as file:
-            return list(csv.DictReader(file))
+        rows = [cells for _, cells in read_rows(self.metrics)]
+        return [dict(zip(rows[0], cells, strict=False)) for cells in rows[1:]]  # the last may be half written
 
 
 class MetricsWriter:
@@ -126,35 +128,33 @@ class MetricsWriter:
 
 def check_free(path: Path) -> None:
     """Raises `VultusError` where `path` holds a run or anything else."""
-    if (path / "run.json").is_file():
+    if is_file(path / "run.json"):
         raise VultusError(
             f"{path} already holds a run; go on with `vultus train --resume {path}` or choose another run="
         )
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if is_file(path) or (is_folder(path) and any(path.iterdir())):
         raise VultusError(f"{path} exists and is not empty; choose another run=")
 
 
 def open_run(path: str | Path) -> Run:
     """Open a run directory. Raises `VultusError` if it is none or its files are broken."""
     path = Path(path)
-    if not (path / "run.json").is_file() or not (path / "recipe.yaml").is_file():
+    if not is_file(path / "run.json") or not is_file(path / "recipe.yaml"):
         raise VultusError(f"{path} is no run directory; it should hold recipe.yaml and run.json")
-    try:
-        facts = json.loads((path / "run.json").read_text())
-        values = yaml.safe_load((path / "recipe.yaml").read_text())
-    except (ValueError, yaml.YAMLError) as error:
-        raise VultusError(f"{path}: run.json or recipe.yaml is broken ({type(error).__name__}); train again") from None
-    if facts.get("format") != FORMAT:
-        raise VultusError(f"{path} has format {facts.get('format')!r}; this version reads {FORMAT!r}")
-    return Run(path, Recipe.from_dict(values, str(path / "recipe.yaml")), facts)
+    facts = read_json(path / "run.json", "train again", "description of a run")
+    found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+    if found != FORMAT:
+        raise VultusError(f"{path} has format {found!r}; this version reads {FORMAT!r}")
+    return Run(path, Recipe.from_dict(read_yaml(path / "recipe.yaml"), str(path / "recipe.yaml")), facts)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Tensors and plain values of a checkpoint, on the CPU."""
     import torch
 
-    if not path.is_file():
+    if not is_file(path):
         raise VultusError(f"{path} does not exist; the run has not reached its first checkpoint")
+    check_file(path, MOST_WEIGHTS, "the checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not {"model", "step"} <= set(state):

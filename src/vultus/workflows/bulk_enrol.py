@@ -24,16 +24,6 @@ GIVE_UP = 20
 """So many people in a row who fail for another reason than their photographs: something is wrong with the gallery."""
 LISTED = 20
 """Lines that a summary keeps; the report holds all."""
-CODES = (
-    ("no face found", "no_face"),
-    ("faces found where one", "several_faces"),
-    ("does not exist", "no_file"),
-    ("is broken or no photograph", "unreadable"),
-    ("cannot be read", "unreadable"),
-    ("is empty", "unreadable"),
-    ("pixels allowed", "too_large"),
-)
-"""Codes of what is refused for another reason than its quality, told by the words of the reason."""
 HEADER = ("what", "person", "image", "reason", "codes")
 
 
@@ -141,9 +131,7 @@ class Notes:
         self._done = done
         self._write = write
 
-    def skipped(self, person: str, image: object, reason: str, codes: tuple[str, ...] = ()) -> None:
-        reason = reason.removeprefix(f"{image} ")
-        codes = codes or (next((code for text, code in CODES if text in reason), "refused"),)
+    def skipped(self, person: str, image: object, reason: str, codes: tuple[str, ...]) -> None:
         self._done.skipped += 1
         self._done.reasons.update(codes)
         self._add("skipped", person, str(image), reason, " ".join(codes))
@@ -226,6 +214,8 @@ class _Person:
         if not self.taken:
             for other in made.duplicates:
                 self.notes.lookalike(self.entry.person, other.person, other.score)
+            for other in made.namesakes:
+                self.notes.warning(self.entry.person, f"its id looks like that of {other!r}: a second spelling?")
             if self.done.templates + self.done.repeated == 0:
                 for text in made.warnings:  # the same for everyone
                     self.notes.warning(self.entry.person, text)

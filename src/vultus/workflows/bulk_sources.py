@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +10,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
 from vultus.faces import IMAGE_SUFFIXES, find_photographs
+from vultus.files import check_file, is_folder
+from vultus.formats import read_table
 
 COLUMNS = ("person", "image", "name", "select")
 """Columns of a table that have a meaning; any other is metadata."""
 SELECTIONS = ("largest", "center")
+MOST_TABLE = 16 * 2**30
+"""Bytes of a table."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,10 @@ class Source(Protocol):
 
 def open_source(path: Path) -> Source:
     """The folder or table at `path`; VultusError where there is neither."""
-    if path.is_dir():
+    if is_folder(path):
         return Folder(path)
-    if path.is_file():
-        return Table(path)
-    raise VultusError(f"{path} does not exist; give a folder with one folder a person, or a CSV file")
+    check_file(path, MOST_TABLE, "the folder or CSV file")
+    return Table(path)
 
 
 def value_of(text: str) -> Any:
@@ -129,9 +131,7 @@ class Table:
                     if column in ("person", "image", "select") or not text:
                         continue
                     if told.setdefault(column, text) != text:
-                        raise VultusError(
-                            f"{self._path}, line {line}: {person!r} has two values of {column!r}; give one a person"
-                        )
+                        raise self._wrong(line, f"{person!r} has two values of {column!r}; give one a person")
             photos = [Photo(self._path.parent / row["image"], row.get("select") or None) for _, row in lines]
             name = told.pop("name", None)
             yield Entry(person, photos, name, {key: value_of(text) for key, text in told.items()} or None)
@@ -140,50 +140,17 @@ class Table:
         return iter(())
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """(line, row) with stripped cells; VultusError for a row that cannot be meant."""
-        try:
-            with open(self._path, encoding="utf-8-sig", newline="") as file:
-                header = file.readline()
-                file.seek(0)
-                rows = csv.DictReader(file, delimiter=max(",;\t", key=header.count), strict=True)
-                self._check_columns(rows.fieldnames or ())
-                for raw in rows:
-                    if None in raw or None in raw.values():
-                        raise VultusError(
-                            f"{self._path}, line {rows.line_num}: the row has not {len(rows.fieldnames or ())} cells"
-                        )
-                    row = {key.strip(): text.strip() for key, text in raw.items()}
-                    for column in ("person", "image"):
-                        if not row[column]:
-                            raise VultusError(f"{self._path}, line {rows.line_num}: {column} is empty; fill it in")
-                    if row.get("select", "") not in ("", *SELECTIONS):
-                        raise VultusError(
-                            f"{self._path}, line {rows.line_num}: select is {row['select']!r}; "
-                            "choose largest or center, or leave it empty"
-                        )
-                    yield rows.line_num, row
-        except UnicodeDecodeError:
-            raise VultusError(f"{self._path} is no UTF-8 text; save it as CSV in UTF-8") from None
-        except csv.Error as error:
-            raise VultusError(f"{self._path} is no CSV file: {error}") from None
-        except OSError as error:
-            raise VultusError(f"cannot read {self._path}: {error.strerror}; check its permissions") from None
+        """(line, row) with stripped cells; FileError for a row that cannot be meant."""
+        for line, row in read_table(self._path, ("person", "image"), "the table", ",;\t"):
+            for column in ("person", "image"):
+                if not row[column]:
+                    raise self._wrong(line, f"{column} is empty; fill it in")
+            if row.get("select", "") not in ("", *SELECTIONS):
+                raise self._wrong(line, f"select is {row['select']!r}; choose largest or center, or leave it empty")
+            yield line, row
 
-    def _check_columns(self, names: Sequence[str]) -> None:
-        columns = [name.strip() for name in names]
-        for needed in ("person", "image"):
-            if needed not in columns:
-                raise VultusError(
-                    f"{self._path} has no column {needed!r}; its first line must name person and image "
-                    f"(it reads {', '.join(columns)[:80]!r})"
-                )
-        twice = {name for name in columns if columns.count(name) > 1}
-        if twice or "" in columns:
-            raise VultusError(
-                f"{self._path}: each column needs a name of its own (twice or empty: {sorted(twice)[0]!r})"
-                if twice
-                else f"{self._path}: a column has no name; give it one"
-            )
+    def _wrong(self, line: int, reason: str) -> FileError:
+        return FileError(f"{self._path}, line {line}: {reason}", code="malformed", path=self._path, line=line)
 
 
 def _is_photograph(path: Path) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
-from vultus.files import save_atomically
+from vultus.files import save_atomically, writing
+from vultus.formats import read_array
 from vultus.terminal import track
 from vultus.workflows.compare_plan import Plan, Planned, make_plan
 from vultus.workflows.compare_report import write_comparison_report
@@ -117,10 +118,8 @@ def _embeddings(run: Planned, test: FaceDataset) -> np.ndarray:
     """(len(test), D) by the run's best checkpoint, kept beside it."""
     path = run.folder / f"test-{test.digest[:10]}.npy"
     if path.is_file():
-        return np.load(path, allow_pickle=False)
+        return read_array(path)
     found = open_embedder(run.folder / "run").dataset(test)
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
+    with writing(path) as file:
         np.save(file, found, allow_pickle=False)
-    temporary.replace(path)
     return found

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from vultus.errors import VultusError
-from vultus.files import save_atomically
+from vultus.files import parsing, save_atomically
+from vultus.formats import read_json
 
 if TYPE_CHECKING:
     from vultus.training.recipe import Recipe
@@ -66,9 +67,10 @@ class Outcome:
         path = folder / "outcome.json"
         if not path.is_file():
             return cls("open")
-        fields = json.loads(path.read_text())
-        lives = tuple(Life(**life) for life in fields["lives"])
-        return cls(fields["state"], fields["reason"], lives, fields["images"])
+        with parsing(path, "outcome of a run", "delete its folder"):
+            fields = read_json(path, "delete its folder")
+            lives = tuple(Life(**life) for life in fields["lives"])
+            return cls(fields["state"], fields["reason"], lives, fields["images"])
 
     def write(self, folder: Path) -> None:
         save_atomically((json.dumps(asdict(self), indent=1) + "\n").encode(), folder / "outcome.json")

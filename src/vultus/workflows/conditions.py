@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
 from vultus.evaluation.breakdown.conditions import Condition
+from vultus.formats import read_table
 from vultus.terminal import track
 
 NOSE_DEPTH = 0.48
@@ -104,19 +104,13 @@ def group_column(data: FaceDataset, name: str | Path) -> GroupColumn:
 
 def _read_groups(path: Path) -> tuple[str, dict[str, str]]:
     """(identity or source, its groups)."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise VultusError(f"{path} cannot be read: {reason}") from None
-    reader = csv.DictReader(lines)
-    there = reader.fieldnames or []
-    key = next((k for k in ("identity", "source") if k in there), "")
-    if "group" not in there or not key:
-        raise VultusError(f"{path} must have the columns identity,group or source,group; it has {', '.join(there)}")
     table: dict[str, str] = {}
-    for number, row in enumerate(reader, 2):
-        value, group = (row[key] or "").strip(), (row["group"] or "").strip()
+    key = "identity"
+    for number, row in read_table(path, ("group",)):
+        key = next((name for name in ("identity", "source") if name in row), "")
+        if not key:
+            raise VultusError(f"{path} must have the columns identity,group or source,group; it has {', '.join(row)}")
+        value, group = row[key], row["group"]
         if not value:
             raise VultusError(f"{path}, line {number}: {key} is empty")
         if table.setdefault(value, group) != group:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -12,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from vultus.data import FaceDataset, build_dataset, split_dataset
-from vultus.errors import CalibrationError, VultusError
+from vultus.errors import CalibrationError, FileError, VultusError
+from vultus.files import save_atomically
+from vultus.formats import read_text
 from vultus.gallery import Gallery
 from vultus.gallery.protection import KeyEncryptionKey
 from vultus.recognizer import Recognizer, load_recognizer
+from vultus.terminal import say
 from vultus.workflows.baselines import baselines
 from vultus.workflows.embedder import open_embedder
 from vultus.workflows.evaluate import evaluate
@@ -75,33 +77,31 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     """Begin in an empty folder, or go on with an unfinished demo of the same settings."""
     marker, wanted = out / "demo.json", json.dumps(settings)
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        ours = marker.is_file() and marker.read_text() == wanted and not (out / "report.html").exists()
+        ours = marker.is_file() and read_text(marker) == wanted and not (out / "report.html").exists()
         if not ours:
             raise VultusError(f"{out} exists and is not empty; remove it or choose another --out")
         for left in out.glob("people.*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        marker.write_text(wanted)
     except OSError as error:
-        raise VultusError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+        raise FileError(f"cannot write {out}: {error.strerror}; choose another --out", code="unwritable") from None
+    save_atomically(wanted.encode(), marker)
 
 
 class _Steps:
     """Says which step begins and how long it took."""
 
     def __init__(self, count: int) -> None:
-        from rich.console import Console
-
-        self._console, self._count, self.seconds = Console(stderr=True, highlight=False), count, {}
+        self._count, self.seconds = count, {}
 
     @contextmanager
     def __call__(self, name: str):
         started = time.monotonic()
-        self._console.print(f"[{len(self.seconds) + 1}/{self._count}] {name}", markup=False)
+        say(f"[{len(self.seconds) + 1}/{self._count}] {name}", err=True)
         yield
         self.seconds[name] = time.monotonic() - started
-        self._console.print(f"      done in {self.seconds[name]:.0f} s", markup=False)
+        say(f"      done in {self.seconds[name]:.0f} s", err=True)
 
 
 def _build(photos: Path, data: Path) -> None:
@@ -151,8 +151,7 @@ def _search(
     contract = recognizer.contract.id
     probes: list[tuple[int, str, bool]] = []
     key = database.with_suffix(".key")  # beside it, as nowhere else: the demo leaves nothing outside its folder
-    with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(KeyEncryptionKey.generate().encoded)
+    save_atomically(KeyEncryptionKey.generate().encoded.encode(), key, mode=0o600, overwrite=False)
     # Four minutes of training do not tell people apart well enough to doubt whose photograph is whose.
     unguarded = {"outlier_fmr": None, "duplicate_fpir": None}
     with Gallery.open(database, model=str(model), key=f"file:{key}", settings=unguarded) as gallery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +41,17 @@ def identify_photographs(
 def _identified(
     gallery: Gallery, images: Sequence[Path], **options: Any
 ) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
-    results, skipped = [], []
+    results, skipped, first = [], [], None
     for path in images:
         try:
             results.append((path, gallery.identify(path, **options)))
         except ImageError as error:
-            skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
+            skipped.append((path, str(error.fields.get("reason", error))))
+            first = first or error
     if not results:
-        path, reason = skipped[0]
-        why = f"{path} {reason}"
-        raise VultusError(why if len(skipped) == 1 else f"none of the {len(skipped)} photographs can be read: {why}")
+        if first is not None and len(skipped) == 1:
+            raise first
+        raise ImageError(f"none of the {len(skipped)} photographs can be read: {first}", code="unreadable")
     return results, skipped
 
 
@@ -57,10 +59,11 @@ def drawn(photograph: Path, found: Sequence[Identified], suffix: str) -> bytes:
     """The photograph with boxes and names, in the format of `suffix`, for example ".png"."""
     from PIL import Image
 
-    from vultus.faces import read_image
+    from vultus.faces.image import read_reduced
     from vultus.gallery import draw_decisions
 
+    pixels, smaller = read_reduced(photograph)
+    seen = [replace(item, face=replace(item.face, box=item.face.box / smaller)) for item in found]
     content = io.BytesIO()
-    picture = Image.fromarray(draw_decisions(read_image(photograph), found))
-    picture.save(content, Image.registered_extensions()[suffix.lower()])
+    Image.fromarray(draw_decisions(pixels, seen)).save(content, Image.registered_extensions()[suffix.lower()])
     return content.getvalue()

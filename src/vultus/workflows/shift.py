@@ -21,6 +21,8 @@ from vultus.data.occlude import medical_mask
 from vultus.data.processes import in_processes
 from vultus.data.write import COLUMNS
 from vultus.errors import VultusError
+from vultus.files import writing
+from vultus.formats import read_array
 from vultus.terminal import track
 
 SHIFTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
@@ -64,8 +66,9 @@ def shift_dataset(
         shutil.copytree(data.root / "splits", Path(out) / "splits", dirs_exist_ok=True)
     for split in (Path(out) / "splits").glob("*.npy"):
         # Rows that the original excludes are not in the copy, and the others move up.
-        rows = np.load(split, allow_pickle=False)
-        np.save(split, np.searchsorted(data.rows, rows[np.isin(rows, data.rows)]))
+        rows = read_array(split)
+        with writing(split) as file:
+            np.save(file, np.searchsorted(data.rows, rows[np.isin(rows, data.rows)]))
     return info
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, Literal
 
 from vultus.errors import ContractError
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+MOST_DIM, MOST_SIDE = 65_536, 1024
+"""Numbers of an embedding and pixels of a crop's side, far above what any recognizer has."""
 TEMPLATE = "arcface-112"
 """Name of the alignment: five landmarks by a similarity transform onto ArcFace's 112x112 template."""
 
@@ -64,10 +67,16 @@ class Contract:
     """Whether an embedding is the sum of those of a crop and of its mirror image, brought to unit length."""
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        numbers = len(self.mean) == len(self.std) == 3 and all(map(isfinite, (*self.mean, *self.std)))
+        if not 1 <= self.dim <= MOST_DIM or not numbers or min(self.std) <= 0:
             raise ContractError(
                 f"impossible contract: dim={self.dim}, mean={self.mean}, std={self.std}; "
-                "dim must be at least 1, mean and std three numbers, std above 0"
+                f"dim must be 1 to {MOST_DIM}, mean and std three numbers, std above 0"
+            )
+        if not isinstance(self.weights, str) or not 1 <= min(self.crop_size) <= max(self.crop_size) <= MOST_SIDE:
+            raise ContractError(
+                f"impossible contract: crop_size={self.crop_size}, weights={self.weights!r}; sides are 1 to "
+                f"{MOST_SIDE} pixels, weights a digest"
             )
         if self.color not in ("RGB", "BGR"):
             raise ContractError(f"impossible contract: color={self.color!r}; it must be RGB or BGR")
@@ -101,8 +110,10 @@ class Contract:
     @classmethod
     def from_dict(cls, fields: dict[str, Any], where: str = "contract") -> Contract:
         """Read what `to_dict` wrote. Raises `ContractError` naming `where` and the missing or unknown field."""
+        if not isinstance(fields, dict):
+            raise ContractError(f"{where}: the contract must be an object, not {type(fields).__name__}")
         known = {name for name in cls.__dataclass_fields__}
-        unknown = sorted(set(fields) - known)
+        unknown = sorted(map(str, set(fields) - known))
         missing = sorted({"weights", "dim", "mean", "std"} - set(fields))
         if unknown or missing:
             parts = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
@@ -115,6 +126,6 @@ class Contract:
             if "crop_size" in values:
                 height, width = (int(v) for v in values["crop_size"])
                 values["crop_size"] = (height, width)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ContractError(f"{where}: a field of the contract has the wrong type: {error}") from None
         return cls(**values)

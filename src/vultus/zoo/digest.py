@@ -7,13 +7,22 @@ import hashlib
 import onnx
 from onnx import numpy_helper
 
+from vultus.errors import ContractError
+from vultus.files import parsing
+
 
 def canonical_digest(model: onnx.ModelProto) -> str:
     """SHA-256 (hex) of the operations, their attributes and their constants, in the order of the graph.
 
     Values are numbered in order of appearance, so renaming tensors, adding metadata or re-saving the file changes
     nothing, while one changed weight does. `model` should have passed `sanitise`.
+    Raises ContractError, code malformed, for constants that contradict themselves.
     """
+    with parsing("the network", "ONNX graph", "get or export it again", ContractError):
+        return _digest(model)
+
+
+def _digest(model: onnx.ModelProto) -> str:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     numbers: dict[str, int] = {}

@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +22,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vultus.errors import VultusError
-from vultus.terminal import track
+from vultus.files import open_file, publish, save_atomically
+from vultus.formats import read_json
+from vultus.terminal import say, track
 from vultus.zoo.entry import ModelFile
 
 try:
@@ -45,7 +46,7 @@ class _Dropped(Exception):
 
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -131,7 +132,7 @@ def _attempt(entry: ModelFile, part: Path, first: bool) -> None:
         etag = response.headers.get("ETag", "")
         # RFC 9110, 13.1.5: a weak tag does not say that the bytes are equal.
         version = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-        note.write_text(json.dumps({"url": entry.url, "version": version}))
+        save_atomically(json.dumps({"url": entry.url, "version": version}).encode(), note)
         with part.open("ab") as file:
             file.truncate(starts)
             _receive(response, file, entry.name)
@@ -140,12 +141,12 @@ def _attempt(entry: ModelFile, part: Path, first: bool) -> None:
 def _resumable(entry: ModelFile, part: Path, note: Path) -> tuple[str | None, int]:
     """(version, bytes) of what an earlier call left of this very address; (None, 0) where it cannot be gone on with."""
     try:
-        kept = json.loads(note.read_text())
+        kept = read_json(note, "call again")
         version, done = kept["version"], part.stat().st_size
         # Without a version only a published digest can tell that the two halves belong together.
         if kept["url"] == entry.url and (version or entry.sha256):
             return version, done
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError, VultusError):
         pass
     return None, 0
 
@@ -199,8 +200,8 @@ def _put_in_place(entry: ModelFile, part: Path, target: Path) -> None:
             )
         os.chmod(ready, 0o644)
         if entry.sha256 is None:
-            digest_note(target).write_text(f"{found}  {target.name}\n")
-        os.replace(ready, target)
+            save_atomically(f"{found}  {target.name}\n".encode(), digest_note(target))
+        publish(ready, target, overwrite=True)
     except OSError:  # no room: what was fetched is good and stays
         if ready != part:
             ready.unlink(missing_ok=True)
@@ -254,7 +255,7 @@ def _alone(target: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"vultus: another process is downloading {target.name}; waiting for it", file=sys.stderr)
+            say(f"vultus: another process is downloading {target.name}; waiting for it", err=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a file system without locks: as good as alone
             pass

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from vultus.terminal import say
 from vultus.zoo.entry import ModelFile
 
 _announced: set[str] = set()
@@ -37,7 +37,7 @@ def announce(entry: ModelFile) -> None:
         return
     _announced.add(entry.name)
     is_ = "is forbidden" if entry.commercial is False else "may not be allowed"
-    print(f"vultus: commercial use of {entry.name} {is_}: {entry.licence}", file=sys.stderr)
+    say(f"vultus: commercial use of {entry.name} {is_}: {entry.licence}", err=True)
 
 
 def announce_chain(chain: Iterable[Mapping[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def announce_chain(chain: Iterable[Mapping[str, Any]]) -> None:
         name = str(link.get("name"))
         if link.get("commercial_use") == "forbidden" and name not in _announced:
             if multiprocessing.parent_process() is None:
-                print(f"vultus: commercial use of {name} is forbidden: {link.get('licence')}", file=sys.stderr)
+                say(f"vultus: commercial use of {name} is forbidden: {link.get('licence')}", err=True)
             _announced.add(name)
 
 

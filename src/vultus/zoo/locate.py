@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 from vultus.errors import VultusError
-from vultus.files import save_atomically
+from vultus.files import MOST_WEIGHTS, check_file, is_file, is_folder, open_file, read_file, save_atomically, writing
+from vultus.formats import read_text
 from vultus.zoo.download import digest_note, download, sha256_of
 from vultus.zoo.entry import ModelFile
 from vultus.zoo.table import model_file
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors")
 """What files of weights are called, which become a network with torch's help."""
+
+
+MOST_NOTE = 4096
+"""Bytes of the note of a digest."""
 
 
 class NotHere(VultusError):
@@ -31,7 +37,7 @@ def models_home() -> Path:
 def models_folder(models_dir: str | Path | None = None) -> Path | None:
     """The folder of the user's own files: `models_dir`, else `VULTUS_MODELS`. Raises `VultusError` if it is absent."""
     folder = models_dir or os.environ.get("VULTUS_MODELS")
-    if folder and not Path(folder).is_dir():
+    if folder and not is_folder(folder):
         raise VultusError(f"models folder {folder} does not exist; correct --models or VULTUS_MODELS")
     return Path(folder) if folder else None
 
@@ -70,9 +76,10 @@ def fetch_file(entry: ModelFile, folder: str | Path | None = None) -> Path:
     if folder:
         with contextlib.suppress(NotHere):
             here = find_file(entry, download=False)
-            save_atomically(here.read_bytes(), target)
+            with open_file(here) as source, writing(target) as file:
+                shutil.copyfileobj(source, file)
             if digest_note(here).is_file():
-                save_atomically(digest_note(here).read_bytes(), digest_note(target))
+                save_atomically(read_file(digest_note(here), MOST_NOTE), digest_note(target))
             return target
     return download(entry, target)
 
@@ -91,7 +98,7 @@ def _in_package(entry: ModelFile) -> Path | None:
 def _checked(path: Path, entry: ModelFile) -> Path:
     expected, whose = entry.sha256, f"the published {entry.name} file"
     if expected is None and (note := digest_note(path)).is_file():
-        expected, whose = note.read_text().split(" ")[0].strip(), f"the {entry.name} file first downloaded"
+        expected, whose = read_text(note, MOST_NOTE).split(" ")[0].strip(), f"the {entry.name} file first downloaded"
     if expected is not None and (found := sha256_of(path)) != expected:
         raise VultusError(
             f"{path} is not {whose} (sha256 {found[:12]}…, expected {expected[:12]}…); "
@@ -107,17 +114,17 @@ def locate_model(where: str | Path, models_dir: str | Path | None = None) -> tup
         VultusError: no such file or name, or a file out of a run directory, whose run knows more than the file.
     """
     path = Path(where)
-    run = path if path.is_dir() else path.parent
-    if (run / "run.json").is_file() and (path.is_dir() or path.suffix.lower() in CHECKPOINTS):
+    whole = is_folder(path)
+    run = path if whole else path.parent
+    if is_file(run / "run.json") and (whole or path.suffix.lower() in CHECKPOINTS):
         raise VultusError(
-            f"{where} is {'a training run' if path.is_dir() else 'part of a training run'}, which knows more than its "
+            f"{where} is {'a training run' if whole else 'part of a training run'}, which knows more than its "
             f"weights; give the run to finetune or evaluate, or make a file of it: vultus export {run} --out FILE.onnx"
         )
-    if path.is_file():
-        return path, None
-    if path.is_dir():
+    if is_folder(path):
         raise VultusError(f"{where} is a folder; name a model file, or a name of `vultus models list`")
-    if path.suffix.lower() in (".onnx", *CHECKPOINTS):
-        raise VultusError(f"model file {path} does not exist")
+    if is_file(path) or path.suffix.lower() in (".onnx", *CHECKPOINTS):
+        check_file(path, MOST_WEIGHTS, "model file")
+        return path, None
     entry = model_file(str(where), "recognizer")
     return find_file(entry, models_dir), entry

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vultus.errors import ContractError
+from vultus.files import parsing
+from vultus.formats import read_json
 from vultus.zoo.contract import Contract, Preprocessing
 from vultus.zoo.licence import licence_link
 from vultus.zoo.table import ZOO, ModelFile
@@ -16,6 +18,8 @@ from vultus.zoo.table import ZOO, ModelFile
 CARD = "vultus"
 """Key of the card in an ONNX file's metadata."""
 SIDE = ".contract.json"
+MOST_CARD = 64 * 2**20
+"""Bytes of a contract or a calibration beside a model."""
 USES = ("allowed", "forbidden", "unclear")
 """What a licence says of commercial use."""
 
@@ -76,7 +80,7 @@ def stated(
         by, chain = f"the zoo's entry {entry.name}", (dict(licence_link(entry, sha256)),)
         return Statement(contract, by, entry.licence, chain, entry)
     side = path.with_suffix(SIDE)
-    return read_side_file(side, path.name, sha256) if side.is_file() else None
+    return read_side_file(side, path.name, sha256) if side.exists() else None
 
 
 def unprepared(path: Path, dim: int) -> ContractError:
@@ -100,27 +104,22 @@ def read_side_file(side: Path, name: str, sha256: str) -> Statement:
     """NAME.contract.json beside the foreign file `name`: the fields of a `Contract`, and, if you like, "licence" and
     "commercial_use" (allowed, forbidden or unclear).
     """
-    try:
-        fields = json.loads(side.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContractError(f"{side} is no JSON: {error}") from None
+    fields = read_json(side, "write it anew", "contract in JSON", MOST_CARD, ContractError)
     if not isinstance(fields, dict):
         raise ContractError(f"{side} must hold one JSON object")
     licence, commercial = str(fields.pop("licence", "not stated")), fields.pop("commercial_use", "unclear")
-    if commercial not in USES:
+    if not isinstance(commercial, str) or commercial not in USES:
         raise ContractError(f"{side}: commercial_use={commercial!r} must be one of {', '.join(USES)}")
     contract = Contract.from_dict({"weights": "", **fields}, str(side))
     return Statement(contract, f"side file {side.name}", licence, (_link(name, licence, commercial, sha256),))
 
 
 def _from_card(text: str, path: Path, sha256: str) -> Statement:
-    try:
+    with parsing(path, "recognizer with a card", "export it again", ContractError):
         fields = json.loads(text)
         contract = Contract.from_dict(fields["contract"], str(path))
         licence = str(fields["licence"])
         chain = tuple((fields.get("provenance") or {}).get("ancestry") or ())
-    except (ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{path}: its card cannot be read ({type(error).__name__}: {error})") from None
-    commercial = "forbidden" if any(link.get("commercial_use") == "forbidden" for link in chain) else "unclear"
-    own = _link(str(fields.get("name") or path.name), licence, commercial, sha256)
+        commercial = "forbidden" if any(link.get("commercial_use") == "forbidden" for link in chain) else "unclear"
+        own = _link(str(fields.get("name") or path.name), licence, commercial, sha256)
     return Statement(contract, "the file's own card", licence, (*chain, own))

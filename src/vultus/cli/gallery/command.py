@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.terminal import shown
+from vultus.terminal import say, say_json, shown
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery
@@ -74,14 +72,14 @@ class At:
         with closing(Store.open(self.gallery, self.key, self.actor)) as store:
             yield store
 
-    def answer(self, document: Any, lines: Callable[[], object] | str) -> None:
+    def answer(self, document: Any, lines: Callable[[], object] | Iterable[str] | str) -> None:
         """With --json the document, and nothing else, on stdout; else what a person reads."""
         if self.as_json:
-            typer.echo(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+            say_json(document)
         elif callable(lines):
             lines()
         else:
-            typer.echo(lines)
+            say(*([lines] if isinstance(lines, str) else lines))
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -134,9 +132,9 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any] | None:
 
 def facts(title: str, rows: Iterable[tuple[str, object]]) -> None:
     """Print what is known of one thing, a line each."""
-    lines = [(name, shown(value)) for name, value in rows]
+    lines = [(shown(name), shown(value)) for name, value in rows]
     width = max(len(name) for name, _ in lines)
-    typer.echo("\n".join([shown(title), *(f"  {name:<{width}}  {value}".rstrip() for name, value in lines)]))
+    say(title, *(f"  {name:<{width}}  {value}".rstrip() for name, value in lines))
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

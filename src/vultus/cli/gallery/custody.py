@@ -15,7 +15,7 @@ import typer
 
 from vultus.cli.gallery.command import At, command, count
 from vultus.cli.gallery.people import Person, read, tell_consents
-from vultus.terminal import shown, table, warn
+from vultus.terminal import say, say_json, table, warn
 
 if TYPE_CHECKING:
     from vultus.gallery.custody import Erased
@@ -150,7 +150,7 @@ def sweep(
         if rows:
             table(f"{count(len(rows), 'person', 'people')} due", ("person", "name", "why", "since"), rows, [note])
         else:
-            typer.echo(note)
+            say(note)
         if not kept:
             _print(done.receipts)
 
@@ -175,8 +175,8 @@ def repair_times(at: At, confirm_time: ConfirmTime = False) -> None:
 
     def lines() -> None:
         for name, number in found.times.items():
-            typer.echo(f"{name}: {count(number, 'time')} {'set to now' if found.done else 'would be set to now'}")
-        typer.echo("the time is confirmed" if found.done else str(found.doubt or "times are trusted"))
+            say(f"{name}: {count(number, 'time')} {'set to now' if found.done else 'would be set to now'}")
+        say("the time is confirmed" if found.done else str(found.doubt or "times are trusted"))
 
     at.answer(asdict(found), lines)
 
@@ -231,7 +231,7 @@ def erase(
     def lines() -> None:
         for who, receipt in zip(found, done.receipts, strict=True):
             counts = f"{count(receipt.templates, 'template')}, {count(receipt.crops, 'crop')}"
-            typer.echo(f"{who.person.external_id}: erased at {receipt.erased_at}, {counts}")
+            say(f"{who.person.external_id}: erased at {receipt.erased_at}, {counts}")
 
     _tell_erased(at, done, receipts, kept, lines)
 
@@ -245,7 +245,7 @@ def _erase_returned(at: At, yes: bool, receipts: Path | None) -> NoReturn:
         with _receipt_file(receipts) as write:
             done = erase_returned(store)
             kept = write(done.receipts)
-    _tell_erased(at, done, receipts, kept, lambda: typer.echo(f"{count(len(done.receipts), 'erasure')} made good"))
+    _tell_erased(at, done, receipts, kept, lambda: say(f"{count(len(done.receipts), 'erasure')} made good"))
 
 
 def _tell_erased(at: At, done: Erased, receipts: Path | None, kept: bool, lines: Callable[[], None]) -> NoReturn:
@@ -256,7 +256,7 @@ def _tell_erased(at: At, done: Erased, receipts: Path | None, kept: bool, lines:
         if receipts is None or not kept:
             _print(done.receipts)
         else:
-            typer.echo(f"receipts: {shown(receipts)}")
+            say(f"receipts: {receipts}")
 
     at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, everything)
     raise typer.Exit(0 if done.scrubbed and kept else 1)
@@ -264,7 +264,7 @@ def _tell_erased(at: At, done: Erased, receipts: Path | None, kept: bool, lines:
 
 def _print(receipts: Sequence[Receipt]) -> None:
     for receipt in receipts:
-        typer.echo(f"receipt: {receipt.to_json()}")
+        say(f"receipt: {receipt.to_json()}")
 
 
 def verify_receipts(
@@ -278,7 +278,6 @@ def verify_receipts(
 
     Exit code 0 if all are, 1 otherwise.
     """
-    import json
 
     from vultus.errors import VultusError
     from vultus.gallery.custody import verify_receipt
@@ -300,20 +299,20 @@ def verify_receipts(
     if not found:
         raise VultusError(f"{file} holds no receipt; give the file as it was issued")
     if as_json:
-        typer.echo(json.dumps(found))
+        say_json(found)
     else:
         for one in found:
             what = one["problem"] or "genuine, of person {person_uuid}, erased at {erased_at}".format(**one["receipt"])
-            typer.echo(f"{shown(file)}, line {one['line']}: {what}")
+            say(f"{file}, line {one['line']}: {what}")
         if public_key is None:
-            typer.echo("signed with the key that each names itself; --public-key says whether it is the gallery's")
+            say("signed with the key that each names itself; --public-key says whether it is the gallery's")
     raise typer.Exit(0 if all(one["genuine"] for one in found) else 1)
 
 
 def _ask(question: Callable[[], str]) -> None:
     """On a terminal, whether it is meant; what is said there is done for good."""
     if sys.stdin.isatty() and not typer.confirm(question(), err=True):
-        typer.echo("nothing was erased", err=True)
+        say("nothing was erased", err=True)
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from vultus.cli.gallery.command import At, command, count
 from vultus.errors import VultusError
-from vultus.terminal import shown
+from vultus.terminal import say, shown
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery
@@ -111,16 +111,16 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
 
     def lines() -> None:
         for one in damaged[:MOST]:
-            typer.echo(f"template {one.template} of {shown(one.person)} {one.reason}; it is not searched")
+            say(f"template {one.template} of {one.person} {one.reason}; it is not searched")
         for one in found[:MOST]:
-            typer.echo(shown(one))
+            say(one)
         if len(found) > MOST:
-            typer.echo(f"and {len(found) - MOST:,} more")
+            say(f"and {len(found) - MOST:,} more")
         if found:
-            typer.echo(f"the gallery was tampered with: {count(len(found), 'finding')}, {entries:,} entries in its log")
+            say(f"the gallery was tampered with: {count(len(found), 'finding')}, {entries:,} entries in its log")
         else:
-            typer.echo(f"the audit log and the rows are whole: {count(entries, 'entry', 'entries')}")
-            typer.echo(f"anchor to keep elsewhere: {end}")
+            say(f"the audit log and the rows are whole: {count(entries, 'entry', 'entries')}")
+            say(f"anchor to keep elsewhere: {end}")
 
     document = {
         "whole": not found,
@@ -140,9 +140,9 @@ def _list(at: At, people: Gallery, after: int, person: str | None, kind: str | N
     def lines() -> None:
         for one in found:
             when, about = one.at[:19].replace("T", " "), f" about {one.subject[:12]}" if one.subject else ""
-            typer.echo(f"{one.seq:>6}  {when}  {shown(one.kind)} by {shown(one.actor)}{about}: {_details(one.details)}")
+            say(f"{one.seq:>6}  {when}  {one.kind} by {one.actor}{about}: {_details(one.details)}")
         if len(found) == limit:
-            typer.echo(f"go on with --after {found[-1].seq}")
+            say(f"go on with --after {found[-1].seq}")
 
     at.answer([asdict(one) for one in found], lines)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vultus.cli.gallery.command import At, command, count, facts, pairs
-from vultus.terminal import shown, table, warn
+from vultus.terminal import say, shown, table, warn
 
 if TYPE_CHECKING:
     from vultus.gallery import Enrolled
@@ -24,6 +24,8 @@ Basis = Annotated[
 Text = Annotated[Path | None, typer.Option("--consent-text", help="File with the words that were agreed to.")]
 Purpose = Annotated[str | None, typer.Option("--consent-purpose", help="What for; the collection's purpose else.")]
 Expires = Annotated[str | None, typer.Option("--consent-expires", help="Date at which the consent ends.")]
+MOST_WORDS = 64 * 2**20
+"""Bytes of a consent's words or of receipts."""
 Person = Annotated[str, typer.Argument(help="The person's id.")]
 
 
@@ -127,7 +129,7 @@ def import_(
         where = people.describe()
     at.answer({**done.to_dict(), "report": None if report is None else str(report)}, lambda: _tell(done, where, report))
     if done.interrupted:
-        typer.echo("interrupted; the same command goes on, quickest with --new-only", err=True)
+        say("interrupted; the same command goes on, quickest with --new-only", err=True)
         raise typer.Exit(130)
     raise typer.Exit(0 if done.enrolled or done.left_out else 1)
 
@@ -184,7 +186,7 @@ def show(at: At, person: Person) -> None:
             *((f"metadata {key}", value) for key, value in sorted(who.metadata.items())),
         ]
         facts(who.external_id, known)
-        typer.echo("")
+        say("")
         rows = [(one.id, _day(one.created), _origin(one.provenance), *_quality(one.quality)) for one in found.templates]
         columns = ("template", "enrolled", "from", "sharpness", "yaw", "between the eyes")
         table(count(len(rows), "template"), columns, rows)
@@ -206,17 +208,14 @@ def consent(basis: str | None, text: Path | None, purpose: str | None, expires: 
 
 
 def read(path: Path) -> bytes:
-    from vultus.errors import VultusError
+    from vultus.files import read_file
 
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise VultusError(f"cannot read {path}: {error.strerror}; check the path") from None
+    return read_file(path, MOST_WORDS)
 
 
 def tell_consents(consents: tuple[Consent, ...] | list[Consent]) -> None:
     if not consents:
-        typer.echo("no consents")
+        say("no consents")
         return
     rows = [
         (
@@ -238,14 +237,17 @@ def _alarms(done: Enrolled) -> list[str]:
         f"{done.person} looks like {other.person} (score {other.score:.3f}); is one person enrolled twice?"
         for other in done.duplicates
     ]
+    alike += [
+        f"the id {done.person!r} looks like that of {other!r}; is it a second spelling?" for other in done.namesakes
+    ]
     odd = [f"{one.image} {one.reason}" for one in done.doubtful]
     return [*(f"skipped {one.image}: {one.reason}" for one in done.skipped), *odd, *alike, *done.warnings]
 
 
 def _tell_enrolled(done: Enrolled, where: str) -> None:
     again = f", {done.repeated} known already" if done.repeated else ""
-    typer.echo(f"{done.person}: {count(done.templates, 'new template')}{again}")
-    typer.echo(where)
+    say(f"{done.person}: {count(done.templates, 'new template')}{again}")
+    say(where)
 
 
 def _tell(done: Summary, where: str, report: Path | None) -> None:
@@ -262,16 +264,16 @@ def _tell(done: Summary, where: str, report: Path | None) -> None:
     ]
     facts("import", rows)
     if done.reasons["several_faces"]:
-        typer.echo("--select center or largest takes one of several faces")
-    typer.echo(where)
+        say("--select center or largest takes one of several faces")
+    say(where)
     for line in done.listed[:10]:
-        typer.echo(f"{line['what']} {shown(line['image'] or line['person'])}: {shown(line['reason'])}", err=True)
+        say(f"{line['what']} {line['image'] or line['person']}: {line['reason']}", err=True)
     told = done.skipped + done.lookalikes
     if told > 10:
         rest = f"and {told - 10:,} more" + ("" if report else "; --report FILE.csv tells all")
-        typer.echo(rest, err=True)
+        say(rest, err=True)
     if report is not None:
-        typer.echo(f"report: {report}")
+        say(f"report: {report}")
 
 
 def info_dict(info: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vultus.cli.gallery.command import At, command, count, pairs
-from vultus.terminal import shown, table, warn
+from vultus.terminal import say, shown, table, warn
 
 if TYPE_CHECKING:
     from vultus.faces import Face
@@ -57,7 +57,7 @@ def identify(
         threshold = people.threshold(fpir) if wanted is None else None
     decisions = [item.decision for _, found in results for item in found]
     for path, reason in skipped:
-        typer.echo(f"skipped {shown(path)}: {shown(reason)}", err=True)
+        say(f"skipped {path}: {reason}", err=True)
     warn(dict.fromkeys(d.warning for d in decisions if d.warning))
 
     def lines() -> None:
@@ -73,11 +73,11 @@ def identify(
         used = decisions[0].threshold if decisions else threshold
         looked = [d for d in decisions if d.kind.value != "low_quality"]
         if looked and not any(d.searched for d in looked):
-            typer.echo("nobody was searched" + ("" if wanted is None else ": nobody enrolled meets --where"))
+            say("nobody was searched" + ("" if wanted is None else ": nobody enrolled meets --where"))
         elif used is not None:
-            typer.echo(f"threshold: {explain(used)}")
+            say(f"threshold: {explain(used)}")
         if draw is not None:
-            typer.echo(f"drawn: {draw}")
+            say(f"drawn: {draw}")
 
     document = {
         "photographs": [{"image": str(path), "faces": [_face(item) for item in found]} for path, found in results],
@@ -98,7 +98,7 @@ def verify(
     """Say whether a photograph is of a person. Exit code 0 for a match, 1 for none."""
     with at.open(engine=engine) as people:
         result = people.verify(person, image, fmr=fmr, select=select)
-    at.answer(result.to_dict(), f"{result}\nthreshold: {result.threshold}")
+    at.answer(result.to_dict(), (str(result), f"threshold: {result.threshold}"))
     raise typer.Exit(0 if result.match else 1)
 
 
@@ -115,7 +115,7 @@ def investigate(
         found = people.investigate(image, candidates, where=pairs(where, "--where"), reason=reason)
 
     def lines() -> None:
-        typer.echo(f"{shown(image)}: {count(len(found), 'face')}; ranked lists, no decision")
+        say(f"{image}: {count(len(found), 'face')}; ranked lists, no decision")
         for number, item in enumerate(found, 1):
             ranked = zip(item.investigation.candidates, item.investigation.weights, strict=True)
             rows = [

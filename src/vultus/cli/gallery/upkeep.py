@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vultus.cli.gallery.command import At, command, count
-from vultus.terminal import shown, warn
+from vultus.terminal import bar, say, warn
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +38,8 @@ def backup(
     with at.store() as store, bar("copying rows") as progress:
         made = back_up(store, out, overwrite=overwrite, progress=progress)
     told = f"{count(made.persons, 'person', 'people')}, {count(made.templates, 'template')}, {made.size / 1e6:,.1f} MB"
-    at.answer(
-        {**asdict(made), "path": str(made.path)},
-        f"{out}: {told}\nopened only by the key {made.key_id}: keep that, elsewhere\nanchor of the log: {made.anchor}",
-    )
+    lines = (f"{out}: {told}", f"opened only by the key {made.key_id}: keep that, elsewhere")
+    at.answer({**asdict(made), "path": str(made.path)}, (*lines, f"anchor of the log: {made.anchor}"))
 
 
 def restore(
@@ -66,10 +61,10 @@ def restore(
             source, at.gallery, at.key, ledgers=ledgers or (), replay=not no_replay, actor=at.actor, progress=progress
         )
     told = f"{count(done.persons, 'person', 'people')}, {count(done.templates, 'template')}"
-    again = f"\nleft out, because erased since the backup: {count(done.replayed, 'person', 'people')}"
+    again = f"left out, because erased since the backup: {count(done.replayed, 'person', 'people')}"
     warn(["consents withdrawn and templates removed since the backup are as they were then: withdraw and remove again"])
     document = {**asdict(done), "backup": {**asdict(done.backup), "path": str(done.backup.path)}}
-    at.answer(document, f"restored {told}, as of {done.backup.made}{again}")
+    at.answer(document, (f"restored {told}, as of {done.backup.made}", again))
 
 
 def upgrade(at: At) -> None:
@@ -129,20 +124,20 @@ def reembed(
 
     def lines() -> None:
         if compatible is not None:
-            typer.echo(f"{count(state.templates, 'template')} kept; searched with {state.model} from now on")
+            say(f"{count(state.templates, 'template')} kept; searched with {state.model} from now on")
             return
         if done.done:
-            typer.echo(f"moved to {state.model}: {count(state.templates, 'template')} of {state.ready:,} people")
+            say(f"moved to {state.model}: {count(state.templates, 'template')} of {state.ready:,} people")
             return
-        typer.echo(
+        say(
             f"not moved yet: {len(state.missing):,} of {count(state.persons, 'person', 'people')} would lose templates "
             f"to {state.model}; give photographs of them with --photos, or --leave-behind"
         )
         for one in state.missing[:20]:
             lost = [f"template {number}" for number in one.templates]
-            typer.echo(f"  {shown(one.person)}: {', '.join(lost) or count(len(one.crops), 'unread crop')}")
+            say(f"  {one.person}: {', '.join(lost) or count(len(one.crops), 'unread crop')}")
         if len(state.missing) > 20:
-            typer.echo(f"  and {len(state.missing) - 20:,} more; --json tells all")
+            say(f"  and {len(state.missing) - 20:,} more; --json tells all")
 
     document = {**asdict(state), "moved": done.done, "skipped": [asdict(one) for one in done.skipped]}
     at.answer(document, lines)
@@ -180,7 +175,7 @@ def rotate_key(
         lines.append(f"the old key's file {done.removed} is deleted")
     if not done.scrubbed:
         warn(["the old wrappings are still in the database's files; the next opening tries again"])
-    at.answer(plain(done), "\n".join(lines))
+    at.answer(plain(done), lines)
 
 
 def snapshot(at: At) -> None:
@@ -215,27 +210,12 @@ def follow(
             if compact:
                 follower.compact()
             if not once:
-                typer.echo(f"{shown(engine)} is at {position:,}; keeping it in step until Ctrl-C", err=True)
+                say(f"{engine} is at {position:,}; keeping it in step until Ctrl-C", err=True)
                 try:
                     follower.keep_up(threading.Event())
                 except KeyboardInterrupt:
                     position = follower.position
-    at.answer({"engine": engine, "position": position}, f"{shown(engine)} is at {position:,} of the change sequence")
-
-
-@contextmanager
-def bar(description: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on stderr for what tells (done, in all); None where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    at.answer({"engine": engine, "position": position}, f"{engine} is at {position:,} of the change sequence")
 
 
 def plain(made: Any) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from vultus.evaluation.figures.style import INK, SERIES, new_figure, to_png
+from vultus.formats import read_rows
 
 
 def training_curves(
@@ -42,10 +44,7 @@ def training_curves(
 
 def read_metrics(path: Any) -> dict[str, np.ndarray]:
     """Columns of a CSV with a header as float64 arrays; an empty or non-numeric cell is NaN."""
-    import csv
-
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = [cells for _, cells in read_rows(path)]
 
     def number(cell: str | None) -> float:
         try:
@@ -53,8 +52,8 @@ def read_metrics(path: Any) -> dict[str, np.ndarray]:
         except ValueError:
             return np.nan
 
-    names = list(rows[0]) if rows else []
-    return {name: np.array([number(row[name]) for row in rows]) for name in names}
+    columns = zip_longest(*rows[1:])
+    return {name: np.array([number(cell) for cell in column]) for name, column in zip(rows[0] if rows else (), columns)}
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> np.ndarray:

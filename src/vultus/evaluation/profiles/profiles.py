@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vultus.errors import VultusError
+from vultus.files import parsing
+from vultus.formats import read_text
 
 Measure = Literal["tar", "auc", "tpir"]
 _BESIDE: dict[str, tuple[str, ...]] = {"tar": ("far",), "auc": (), "tpir": ("fpir", "gallery")}
@@ -77,6 +79,10 @@ def list_profiles() -> tuple[Profile, ...]:
     return tuple(load_profile(name) for name in _shipped())
 
 
+MOST_PROFILE = 2**20
+"""Bytes of a profile."""
+
+
 def load_profile(name_or_path: str | Path) -> Profile:
     """The shipped profile of this name, or the one in a TOML file.
 
@@ -94,20 +100,13 @@ def load_profile(name_or_path: str | Path) -> Profile:
         raise VultusError(
             f"no profile {name!r}{hint}; there are {', '.join(shipped)}, or give the path of a .toml file"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise VultusError(f"profile {path} cannot be read: {reason}") from None
-    return parse_profile(text, str(path))
+    return parse_profile(read_text(path, MOST_PROFILE, "the profile"), str(path))
 
 
 def parse_profile(text: str, where: str) -> Profile:
     """A profile from the text of a TOML file; `where` names it in messages."""
-    try:
+    with parsing(where, "profile in TOML", "see `vultus profiles` for examples"):
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise VultusError(f"profile {where} is no TOML: {error}") from None
     fields = {"name": str, "title": str, "words": str, "requirement": list}
     _check(content, fields, tuple(fields), where)
     if not content["requirement"]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vultus.errors import VultusError
+from vultus.formats import read_rows, read_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,7 @@ def parse_pairs_csv(path: str | Path, folds: int = 10) -> Pairs:
     words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     paths, same, given = [], [], []
     width = 0
-    for number, row in enumerate(csv.reader(read_list(path).splitlines()), start=1):
-        row = [field.strip() for field in row]
+    for number, row in read_rows(path, "the list"):
         if not any(row) or (number == 1 and row[-1].lower() == "same"):
             continue
         width = width or len(row)
@@ -107,13 +106,8 @@ def parse_pairs_csv(path: str | Path, folds: int = 10) -> Pairs:
 
 
 def read_list(path: str | Path) -> str:
-    """The text of a list, or a VultusError that says why it cannot be had."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise VultusError(f"cannot read the pairs file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise VultusError(f"{path} is not a text file in UTF-8: give a pairs.txt or a CSV of path,path,same") from None
+    """The text of a list, or a FileError that says why it cannot be had."""
+    return read_text(path, what="the list")
 
 
 def show(lines: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from vultus.errors import VultusError
 from vultus.evaluation.intervals import Rate, independent_rate
 from vultus.evaluation.protocols.kfold import error_rate
 from vultus.evaluation.protocols.pair_lists import Pairs, read_list, show
+from vultus.formats import read_rows
 
 ImageKey = tuple[str, int] | str
 """An image as a list names it: (identity, number) or a path."""
@@ -46,12 +46,11 @@ def read_quality(path: str | Path) -> dict[ImageKey, float]:
     """
     path = Path(path)
     is_csv = path.suffix.lower() == ".csv"
-    lines = read_list(path).splitlines()
-    rows = list(csv.reader(lines)) if is_csv else [line.split() for line in lines]
+    lines = enumerate(read_list(path).splitlines(), start=1) if not is_csv else ()
+    rows = read_rows(path, "the list") if is_csv else ((number, line.split()) for number, line in lines)
     form, width = ("path,quality", 2) if is_csv else ("name number score", 3)
     found: dict[ImageKey, float] = {}
-    for number, row in enumerate(rows, start=1):
-        row = [field.strip() for field in row]
+    for number, row in rows:
         if not any(row) or (number == 1 and row[-1].lower() in ("score", "quality")):
             continue
         try:

@@ -19,6 +19,8 @@ from vultus.errors import VultusError
 from vultus.evaluation.comparisons import pair_key
 from vultus.evaluation.protocols.listed import joined
 from vultus.evaluation.protocols.pair_lists import show
+from vultus.files import check_file, open_file
+from vultus.formats import read_lines
 
 FACES, PAIRS, SCORES = "face_tid_mid.txt", "template_pair_label.txt", "name_5pts_score.txt"
 
@@ -27,6 +29,10 @@ PUBLISHED = {
     "ijbc": {"images": 469_375, "templates": 23_124, "pairs": 15_658_489, "mated": 19_557},
 }
 """Counts of the 1:1 protocols (Whitelam et al. 2017; Maze et al. 2018) in the files that InsightFace distributes."""
+
+
+MOST_PAIRS = 4 * 2**30
+"""Bytes of a list of pairs of templates, ten times the largest published one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +144,13 @@ def _read_faces(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
 
 def _read_pairs(path: Path) -> np.ndarray:
     """(P, 3) int64: two templates and the label."""
+    check_file(path, MOST_PAIRS, "the template pairs")
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with open_file(path, "the template pairs") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file; it is refused below
             table = np.loadtxt(file, dtype=np.int64, ndmin=2, comments=None)
         good = table.shape[1] == 3 and len(table) > 0 and bool(((table[:, 2] == 0) | (table[:, 2] == 1)).all())
-    except OSError as error:
-        raise VultusError(f"cannot read the template pairs {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         good, table = False, np.empty((0, 3), np.int64)
     if good:
         return table
@@ -182,15 +187,9 @@ def _read_scores(path: Path, images: tuple[str, ...]) -> np.ndarray:
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and words of the lines that are not empty."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if words := line.split():
-                    yield number, words
-    except OSError as error:
-        raise VultusError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise VultusError(f"{path} is not a text file in UTF-8; give a template protocol as IJB-C has it") from None
+    for number, line in read_lines(path):
+        if words := line.split():
+            yield number, words
 
 
 def check_counts(found: TemplateProtocol, published: Mapping[str, int]) -> None:

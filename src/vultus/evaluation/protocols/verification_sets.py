@@ -14,6 +14,7 @@ from vultus.errors import VultusError
 from vultus.evaluation.protocols.listed import joined
 from vultus.evaluation.protocols.official_lists import consecutive_folds
 from vultus.evaluation.protocols.restricted_pickle import load_plain
+from vultus.files import read_file
 
 CROP = (112, 112)
 PUBLISHED = {
@@ -94,13 +95,7 @@ def read_verification_set(path: str | Path) -> VerificationSet:
     Raises VultusError, naming the file and the image.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise VultusError(f"{path} is larger than {MAX_BYTES:,} bytes: no verification set")
-        content = path.read_bytes()
-    except OSError as error:
-        raise VultusError(f"cannot read the verification set {path}: {error.strerror}") from None
-    value = load_plain(content, str(path))
+    value = load_plain(read_file(path, MAX_BYTES, "the verification set"), str(path))
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise VultusError(f"{path} is no verification set: expected a pair (images, same)")
     same = _same(value[1], path)

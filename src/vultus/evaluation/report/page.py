@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+from vultus.files import save_atomically
 
 Cell = str | int | float | None
 
@@ -174,12 +175,8 @@ def write_report(
         heading="h3" if chapters else "h2",
         footer=footer or f"Written by vultus on {datetime.now(UTC):%d %B %Y, %H:%M} UTC.",
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(html, encoding="utf-8")
-    unfinished.replace(path)
-    return path
+    save_atomically(html.encode(), path)
+    return Path(path)
 
 
 def data_uri(image: bytes) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from vultus.errors import VultusError
 from vultus.evaluation.scores.embeddings import ROWS
 from vultus.evaluation.scores.layout import Layout
 from vultus.evaluation.scores.tally import Tally
-from vultus.files import save_atomically
+from vultus.files import check_file, parsing, save_atomically
+from vultus.formats import MOST_ARRAY
 
 SECONDS = 60.0
 """Between two savings; more where saving itself takes longer than a hundredth of that."""
@@ -32,12 +32,11 @@ class Checkpoint:
         """Take up what is there. VultusError where the file belongs to other embeddings, labels or options."""
         if not self.path.exists():
             return
-        try:
+        check_file(self.path, MOST_ARRAY)
+        with parsing(self.path, "checkpoint of scores", "delete it or choose another file"):
             with np.load(self.path, allow_pickle=False) as file:
                 state = dict(file)
             digest = str(state.pop("digest"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            raise VultusError(f"{self.path} is no checkpoint of scores; delete it or choose another file") from None
         if digest != self.digest:
             raise VultusError(
                 f"{self.path} belongs to other embeddings, labels or options; delete it or choose another file"
