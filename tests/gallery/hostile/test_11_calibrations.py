@@ -360,3 +360,27 @@ def test_a_first_calibration_is_bound_when_it_first_decides(place, recognizer, p
         for _ in range(2):
             gallery.identify(picture(1), fpir=0.05)
         assert kinds(gallery).count("calibration_bound") == 1
+
+
+def test_the_command_line_accepts_a_calibration(network, tmp_path, monkeypatch) -> None:
+    model, card = network
+    path = tmp_path / "tiny.onnx"
+    write_card(copy.deepcopy(model), card, path)
+    row = np.array([[1, 0, 0]], np.float32)
+    with Gallery.open(tmp_path / "g.db", model=path, settings=UNGATED) as gallery:
+        gallery.enroll_embeddings("alice", row, card.contract.id)
+    forged = dataclasses.replace(card, calibration=dataclasses.replace(card.calibration, source="another"))
+    write_card(copy.deepcopy(model), forged, path)
+    monkeypatch.setenv("VULTUS_GALLERY", str(tmp_path / "g.db"))
+    for accepted in (False, True):
+        with Gallery.open(tmp_path / "g.db") as gallery:
+            if accepted:
+                assert gallery.identify_embeddings(row, card.contract.id, fpir=0.1)[0].person == "alice"
+                continue
+            with pytest.raises(CalibrationError) as refused:
+                gallery.identify_embeddings(row, card.contract.id, fpir=0.1)
+            assert refused.value.code == "calibration_changed"
+        result = CliRunner().invoke(app, ["gallery", "settings", "--accept-calibration", "--json"])
+        assert result.exit_code == 0, result.output
+    listed = CliRunner().invoke(app, ["gallery", "audit", "--kind", "calibration_changed", "--json"])
+    assert listed.exit_code == 0 and listed.output.count(forged.calibration.digest) == 1

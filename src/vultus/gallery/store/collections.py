@@ -157,8 +157,10 @@ def set_settings(write: Write, collection: Collection, settings: Settings) -> No
 def bind_calibration(write: Write, collection: Collection, digest: str | None) -> None:
     """Let the calibration of this digest decide from now on; the audit log says which one did before."""
     write.update(collections, collections.c.id == collection.id, calibration_digest=digest)
-    kind = "calibration_bound" if collection.calibration_digest is None else "calibration_changed"
-    write.audit(kind, collection.uuid, None, {"from": collection.calibration_digest, "to": digest})
+    if collection.calibration_digest is None:
+        write.audit("calibration_bound", collection.uuid, None, {"to": digest})
+    else:
+        write.audit("calibration_changed", collection.uuid, None, {"from": collection.calibration_digest, "to": digest})
 
 
 def last_change(connection: Connection, collection: Collection) -> int:
