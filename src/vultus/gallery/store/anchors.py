@@ -18,18 +18,19 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from vultus.errors import VultusError
 from vultus.files import read_file
 from vultus.gallery.audit import Entry, anchor, is_true
 from vultus.gallery.protection.canonical import canonical
-from vultus.gallery.store.schema import audit, gallery
+from vultus.gallery.store.schema import audit
 
 log = logging.getLogger(__name__)
 
 NAME = "head.json"
-MOST_BYTES = 4096
+BYTES = 512
+"""Of the file: one sector, so that no reader finds half of it."""
 WEBHOOK_SECONDS = 10.0
 
 
@@ -50,14 +51,19 @@ class Head:
 
 def remember(folder: Path, key: bytes, head: Head) -> None:
     """Keep the head in the state folder; where that cannot be written, the one before stays, which is no fault."""
+    content = json.dumps({**asdict(head), "seal": _seal(key, head)}).ljust(BYTES).encode("ascii")
     with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = folder / f".{NAME}.{os.getpid()}"
-        # No fsync: after a power cut an older head may be here, which lies in the chain as well.
-        handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(json.dumps({**asdict(head), "seal": _seal(key, head)}))
-        os.replace(made, folder / NAME)
+        try:
+            handle = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # One write of one size into the file itself, and no fsync: it comes with every write to the gallery. After a
+        # power cut an older head may be here, which lies in the chain as well.
+        try:
+            os.pwrite(handle, content, 0)
+        finally:
+            os.close(handle)
 
 
 def remembered(folder: Path, key: bytes) -> Head | None:
@@ -66,7 +72,7 @@ def remembered(folder: Path, key: bytes) -> Head | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(read_file(path, MOST_BYTES))
+        content = json.loads(read_file(path, BYTES))
         head = Head(str(content["gallery"]), int(content["seq"]), str(content["mac"]), str(content["at"]))
         if hmac.compare_digest(_seal(key, head), str(content["seal"])):
             return head
@@ -77,14 +83,13 @@ def remembered(folder: Path, key: bytes) -> Head | None:
     return None
 
 
-def lost(connection: Connection, key: bytes, head: Head | None) -> VultusError | None:
-    """The error, code rolled_back, where `head` is not in the database's log; two look-ups.
+def lost(connection: Connection, key: bytes, head: Head | None, row: Row) -> VultusError | None:
+    """The error, code rolled_back, where `head` is not in the database's log; `row` is the gallery's own.
 
     Not where the log tells of a restore, or of a rollback that was accepted, that came after the host's last write.
     """
     if head is None:
         return None
-    row = connection.execute(select(gallery.c.uuid, gallery.c.restored_seq, gallery.c.audit_seq)).one()
     mac = connection.execute(select(audit.c.mac).where(audit.c.seq == head.seq)).scalar()
     if head.gallery != row.uuid or mac == head.mac:
         return None

@@ -134,16 +134,15 @@ class Store:
             with _storable(), database.friendly(), database.reading() as connection:
                 migrate.check_revision(migrate.revision(connection), database.label)
                 row = connection.execute(select(gallery)).one()
-            info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
-            kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, info.uuid, info.key_id)
-            if kek.id != info.key_id:
-                raise ProtectionError(
-                    f"the key {kek.id} does not open gallery {database.label}, which was locked with {info.key_id}; "
-                    "give that one by --key or VULTUS_GALLERY_KEY"
-                )
-            store = cls(database, info, kek, row, _printable(actor or default_actor()))
-            with store.reading() as connection:
-                store.rollback = anchors.lost(connection, store.audit_key, store.head_seen())
+                info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
+                kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, info.uuid, info.key_id)
+                if kek.id != info.key_id:
+                    raise ProtectionError(
+                        f"the key {kek.id} does not open gallery {database.label}, which was locked with "
+                        f"{info.key_id}; give that one by --key or VULTUS_GALLERY_KEY"
+                    )
+                store = cls(database, info, kek, row, _printable(actor or default_actor()))
+                store.rollback = anchors.lost(connection, store.audit_key, store.head_seen(), row)
             if row.scrub_pending:  # an erasure was cut short
                 with contextlib.suppress(VultusError):  # a reader without write access leaves it to the next
                     store.scrub()

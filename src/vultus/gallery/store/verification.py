@@ -34,7 +34,7 @@ def verify_gallery(store: Store, kept: Sequence[str] = ()) -> list[Finding]:
         people = _People()
         entries = people.passing(log.entries(connection, after=-1 << 63))
         found = verify(store.audit_key, entries, row.audit_seq, row.audit_mac, kept, fits)
-        rollback = anchors.lost(connection, store.audit_key, store.head_seen())
+        rollback = anchors.lost(connection, store.audit_key, store.head_seen(), row)
         if rollback is not None:
             told = "missing: this host saw it, so the database was put back to an earlier state"
             found.append(Finding(rollback.fields["seen"], told, "rolled_back"))

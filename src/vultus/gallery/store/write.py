@@ -26,7 +26,7 @@ from vultus.errors import VultusError
 from vultus.gallery.audit import GENESIS, seal, seal_head
 from vultus.gallery.protection import RowSeals, Tally
 from vultus.gallery.store import clock, sealing
-from vultus.gallery.store.schema import audit, changes, collections, gallery, templates
+from vultus.gallery.store.schema import SEALED, audit, changes, collections, gallery, templates
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Write:
         mac = sealing.seal_of(self.seals, table, row)
         if "mac" in row:
             row["mac"] = mac
-        self.connection.execute(insert(table).values(row))
+        self.connection.execute(_INSERT[table.name], row)  # made once: to make it takes longer than to run it
         self.tally.add(table.name, self.seals.weight(table.name, mac))
         return row.get("id")
 
@@ -156,11 +156,7 @@ class Write:
 
     def _next_id(self, table: Table) -> int:
         """The number that the database would give: none is given twice."""
-        if self.connection.dialect.name == "postgresql":
-            query = text("SELECT nextval(pg_get_serial_sequence(:table, 'id'))")
-        else:
-            query = text("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = :table")
-        return self.connection.execute(query, {"table": table.name}).scalar_one()
+        return self.connection.execute(_NEXT_ID[self.connection.dialect.name], {"table": table.name}).scalar_one()
 
     def append(
         self, kind: str, collection_id: int, person_id: int | None = None, template_id: int | None = None
@@ -269,7 +265,7 @@ class Write:
         if self._tally is not None:
             self.own(sealed_tally=self.seals.close(self._tally))
         self._row["audit_seal"] = seal_head(self._audit_key, self._row)
-        self.connection.execute(update(gallery).values(self._row))
+        self.connection.execute(_UPDATE_OWN, self._row)
 
     def _flush(self) -> None:
         if self._changes:
@@ -282,3 +278,11 @@ class Write:
         seq, self.audit_mac = (last.seq, last.mac) if last else (0, GENESIS)
         if not seq <= self.audit_seq < 1 << 62:
             self.audit_seq = seq
+
+
+_INSERT = {table.name: insert(table) for table in SEALED}
+_UPDATE_OWN = update(gallery)
+_NEXT_ID = {
+    "postgresql": text("SELECT nextval(pg_get_serial_sequence(:table, 'id'))"),
+    "sqlite": text("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = :table"),
+}
