@@ -71,7 +71,7 @@ def check_revision(found: str, label: str) -> None:
         return
     if found < HEAD:
         raise VultusError(
-            f"gallery {label} was made by an older vultus (tables {found}, now {HEAD}); make a backup, then run "
+            f"gallery {label} was made by an older vultus (tables {found}, now {HEAD}); copy its database, then run "
             "`vultus gallery upgrade`"
         )
     raise VultusError(f"gallery {label} was made by a newer vultus (tables {found}, here {HEAD}); update vultus")
