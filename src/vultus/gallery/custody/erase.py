@@ -103,9 +103,9 @@ def note(store: Store, receipts: Sequence[Receipt]) -> list[str]:
 def scrub(store: Store) -> tuple[bool, list[str]]:
     """The second part: whether the bytes are out of the database's files, and the warning where they are not."""
     try:
-        if store.scrub():
+        why = store.scrub()
+        if why is None:
             return True, []
-        why = "another process is using the database"
     except VultusError as error:
         why = str(error)
     return False, [f"erased, but deleted bytes are still in the database's files ({why}); open it again to retry"]

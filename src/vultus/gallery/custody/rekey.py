@@ -74,7 +74,7 @@ def rotate_key(
             made.unlink(missing_ok=True)
         raise
     store.adopt(new)
-    scrubbed = store.scrub()
+    scrubbed = store.scrub() is None
     removed = old_path if remove_old else None
     if removed is not None:
         removed.unlink(missing_ok=True)
@@ -151,7 +151,8 @@ def _default_file_of(store: Store) -> Path | None:
 def _locked_with(store: Store, key: KeyEncryptionKey) -> bool:
     """Whether the transaction was committed though its end was not heard of; True where nobody can tell."""
     try:
-        with store.reading() as connection:
+        with store.database.friendly(), store.database.writing() as connection, connection.begin():
+            store.database.lock(connection)  # a lost connection's COMMIT may still be under way
             return connection.execute(select(gallery.c.key_id)).scalar_one() == key.id
-    except VultusError:
+    except Exception:
         return True

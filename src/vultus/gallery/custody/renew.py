@@ -68,7 +68,7 @@ def renew(store: Store, collection: str, *, progress: Progress | None = None) ->
         write.audit("collection_renewed", bound.uuid, None, {"templates": count})
         position = write.head
     drop_snapshots(store)
-    return Renewed(count, position, store.scrub())
+    return Renewed(count, position, store.scrub() is None)
 
 
 def _turn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vultus.errors import VultusError
+from vultus.gallery.store.forks import own_connections
 
 LOCK_TIMEOUT = 10
 """Seconds to wait for another writer; ours last milliseconds."""
@@ -29,7 +31,7 @@ class PostgreSQL:
         try:
             url = make_url(address)
             url = url.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(
+            engine = create_engine(
                 url,
                 pool_pre_ping=True,  # a server that was started again costs no failed request
                 connect_args={
@@ -47,6 +49,7 @@ class PostgreSQL:
             if error.name != "psycopg":
                 raise
             raise VultusError("a gallery on PostgreSQL needs psycopg: uv add 'vultus[postgresql]'") from None
+        self.engine = own_connections(engine)
         self.label = URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
 
     def state_folder(self, uuid: str) -> Path:
@@ -54,8 +57,11 @@ class PostgreSQL:
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         return Path(home) / "vultus" / uuid
 
-    def exists(self) -> bool:
+    def exists(self, settled: bool = False) -> bool:
+        """Whether there is a gallery; `settled` waits for whoever is just making one, a lost connection of ours too."""
         with self.friendly(), self.engine.connect() as connection:
+            if settled:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
             return connection.execute(text("SELECT to_regclass('gallery') IS NOT NULL")).scalar_one()
 
     def create(self, fill: Callable[[Connection], None]) -> bool:
@@ -78,10 +84,11 @@ class PostgreSQL:
         """Writers go one after the other, so that numbers grow in the order of commits."""
         connection.execute(text("SELECT id FROM gallery WHERE id = 1 FOR UPDATE"))
 
-    def scrub(self) -> bool:
+    def scrub(self) -> str | None:
         """Rewrite the tables of keys and names, and the sealed ones unless they are large; those are vacuumed.
 
-        False where somebody is in the way.
+        None when it is done, else why not. A rewriting keeps each row that an older transaction of the cluster might
+        still see, so it begins only when none is left; `SCRUB_PATIENCE` seconds are waited for one to end.
 
         What PostgreSQL's write-ahead log, its archive, replicas and backups still hold of an erased person is a key
         that is wrapped, and text sealed with it: see docs/protection.md for how long they keep it.
@@ -90,15 +97,17 @@ class PostgreSQL:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.detach()  # closed at the end: its impatience is its own, and it may be lost half-way
                 connection.execute(text("SET lock_timeout = '2s'"))
+                if (why := _held(connection)) is not None:
+                    return why
                 for table in (*_REWRITTEN, *_SEALED):
                     size = connection.execute(text(f"SELECT pg_total_relation_size('{table}')")).scalar_one()
                     full = table in _REWRITTEN or size <= _REWRITE_UP_TO
                     connection.execute(text(f"VACUUM {'(FULL) ' if full else ''}{table}"))
                 if _may_checkpoint(connection):
                     connection.execute(text("CHECKPOINT"))
-        except DBAPIError:
-            return False
-        return True
+        except DBAPIError as error:
+            return str(self._explained(error.orig))
+        return None
 
     @contextmanager
     def friendly(self, raw: bool = False) -> Iterator[None]:
@@ -134,11 +143,54 @@ class PostgreSQL:
         return VultusError(f"gallery {self.label}: {said} (SQLSTATE {state})")
 
 
+def _held(connection: Connection) -> str | None:
+    """Who may still see rows that were deleted before now; None once nobody can."""
+    bound = connection.execute(text("SELECT txid_current()")).scalar_one()  # later than each erasure
+    end = time.monotonic() + SCRUB_PATIENCE
+    while True:
+        holder = connection.execute(text(_HOLDERS), {"bound": bound}).scalar()
+        if holder is None or time.monotonic() > end:
+            return holder
+        time.sleep(0.05)
+
+
 def _may_checkpoint(connection: Connection) -> bool:
     version: tuple = connection.dialect.server_version_info or (0,)
     granted = "rolsuper" if version[0] < 15 else "rolsuper OR pg_has_role(current_user, 'pg_checkpoint', 'USAGE')"
     return bool(connection.execute(text(f"SELECT {granted} FROM pg_roles WHERE rolname = current_user")).scalar())
 
+
+SCRUB_PATIENCE = 2.0
+"""Seconds that a scrub waits for older transactions; ours last milliseconds."""
+_HOLDERS = """
+WITH bound AS (SELECT age((CAST(:bound AS bigint) & 4294967295)::text::xid) AS age)
+SELECT said FROM (
+    SELECT 1 AS rank, format('process %s in database %s, %s since %s, has an older transaction',
+           pid, coalesce(datname, '-'), coalesce(state, backend_type), coalesce(xact_start, backend_start)) AS said
+    FROM pg_stat_activity, bound
+    WHERE pid <> pg_backend_pid() AND (
+        age(backend_xid) > bound.age
+        OR age(backend_xmin) > bound.age AND (datname = current_database() OR backend_type = 'walsender'))
+    UNION ALL
+    SELECT 2, format('prepared transaction %s of database %s is open since %s', gid, database, prepared)
+    FROM pg_prepared_xacts, bound WHERE age(transaction) > bound.age
+    UNION ALL
+    SELECT 3, format('replication slot %s keeps older rows', slot_name)
+    FROM pg_replication_slots, bound WHERE age(xmin) > bound.age
+    UNION ALL
+    SELECT 4, 'an older transaction of the cluster is open, whose owner this role may not see'
+    WHERE txid_snapshot_xmin(txid_current_snapshot()) < CAST(:bound AS bigint)
+    UNION ALL
+    SELECT 5, format('process %s of user %s may have an older transaction; grant pg_read_all_stats to look',
+           pid, coalesce(usename, '-'))
+    FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND query = '<insufficient privilege>'
+        AND (datname = current_database() OR pid IN (SELECT pid FROM pg_stat_replication))
+) AS holders ORDER BY rank LIMIT 1
+"""
+"""A rewriting keeps what a snapshot of this database, or a transaction with a number in any, might see. The numbers of
+another role's processes are hidden from a role without pg_read_all_stats: where nothing can be known, nothing is said.
+A slot's catalog_xmin holds only the catalogs, where no person is."""
 
 _REWRITTEN = ("person_keys", "collections", "gallery", "persons", "consents", "writes")
 """Tables with keys and names. A VACUUM alone leaves deleted bytes in the free room of a page until it is used again."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from vultus.errors import VultusError
+from vultus.gallery.store.forks import own_connections
 
 APPLICATION_ID = 0x56554C54
 """SQLite's application id of a gallery file: "VULT"."""
@@ -51,7 +52,7 @@ class SQLite:
         """Where what belongs to the gallery but not into its database lies: beside the file."""
         return self.path.parent / f"{self.path.name}.state"
 
-    def exists(self) -> bool:
+    def exists(self, settled: bool = False) -> bool:
         """Whether there is a gallery; VultusError for something else of this name."""
         try:
             if self.path.is_dir():
@@ -111,8 +112,8 @@ class SQLite:
     def lock(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has taken it."""
 
-    def scrub(self) -> bool:
-        """Take deleted bytes out of the file and the write-ahead log. False where another process is in the way.
+    def scrub(self) -> str | None:
+        """Take deleted bytes out of the file and the write-ahead log. None when it is done, else why not.
 
         `secure_delete` overwrites a deleted row where it last lay. When SQLite balances its tree it can leave an older
         copy of a row in the unused part of a page (seen here with random enrolments and erasures), so the file is
@@ -131,9 +132,9 @@ class SQLite:
         except DBAPIError as error:
             name = getattr(error.orig, "sqlite_errorname", "")
             if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
-                return False
+                return str(self._explained(error.orig))
             raise self._explained(error.orig) from None
-        return not busy
+        return f"another process still reads an older state of {self.path}" if busy else None
 
     @contextmanager
     def _beside(self, connection: Connection) -> Iterator[None]:
@@ -208,7 +209,7 @@ def _engine(path: Path, busy_timeout: float) -> Engine:
         if not options.get("bare"):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")
 
-    return engine
+    return own_connections(engine)
 
 
 def _publish(fresh: Path, path: Path) -> bool:

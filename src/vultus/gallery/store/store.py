@@ -98,12 +98,16 @@ class Store:
         try:
             fresh = database.create(fill)
         except BaseException:
-            _drop(kept)
+            if kept is not None:
+                if _may_be_made(database, made):
+                    log.warning("the gallery may have been made all the same; its key stays in %s", kept)
+                else:
+                    kept.unlink(missing_ok=True)
             raise
         finally:
             database.close()
-        if not fresh:
-            _drop(kept)
+        if not fresh and kept is not None:  # another's gallery is there, with a key of its own
+            kept.unlink(missing_ok=True)
         store = cls.open(place, key, actor)
         if fresh:
             with store.writing() as write:
@@ -165,7 +169,11 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database."""
         with _storable(), self.database.friendly(), self.database.reading() as connection, connection.begin():
-            yield connection
+            try:
+                yield connection
+            except ProtectionError:
+                self._check_key(connection.execute(select(gallery.c.key_id)).scalar_one())
+                raise
 
     @contextmanager
     def writing(self, mending: bool = False) -> Iterator[Write]:
@@ -176,12 +184,16 @@ class Store:
         with _storable(), self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
             write = Write(connection, self.actor, self._audit_key, mending)
-            if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
-                raise ProtectionError(
-                    f"gallery {self.label} was locked with the new key {write.key_id} while it was open; open it again"
-                )
+            self._check_key(write.key_id)  # nothing may be wrapped with a key that no longer opens the gallery
             yield write
             write.finish()
+
+    def _check_key(self, key_id: str) -> None:
+        if key_id != self.key.id:
+            raise ProtectionError(
+                f"gallery {self.label} was locked with the new key {key_id} while it was open; open it again with that",
+                code="key_rotated",
+            )
 
     def head(self) -> int:
         """The last number of the change sequence."""
@@ -197,13 +209,14 @@ class Store:
         self.info = replace(self.info, key_id=row.key_id)
         self.key = key
 
-    def scrub(self) -> bool:
-        """Take erased bytes out of the database's files; False where somebody is in the way, to be tried again."""
+    def scrub(self) -> str | None:
+        """Take erased bytes out of the database's files. None when they are gone, else who is in the way: it is tried
+        again by the next scrub or opening."""
         with self.reading() as connection:
             before = connection.execute(select(gallery.c.head, gallery.c.audit_seq)).one()
         with self.database.friendly():
-            done = self.database.scrub()
-        if done:
+            why = self.database.scrub()
+        if why is None:
             with self.writing() as write:
                 since = (
                     select(changes.c.seq).where(
@@ -214,7 +227,7 @@ class Store:
                 # Where there is one, its scrub is still to come: it may have deleted what this one had passed already.
                 if all(write.connection.execute(query.limit(1)).first() is None for query in since):
                     write.connection.execute(update(gallery).values(scrub_pending=False))
-        return done
+        return why
 
 
 def default_actor() -> str:
@@ -268,6 +281,12 @@ def _key_for_new(key: Key, gallery_uuid: str) -> tuple[KeyEncryptionKey, Path | 
     return made
 
 
-def _drop(made: Path | None) -> None:
-    if made is not None:
-        made.unlink(missing_ok=True)
+def _may_be_made(database: Database, gallery_uuid: str) -> bool:
+    """Whether the database was made though its making failed to say so; True where nobody can tell."""
+    try:
+        if not database.exists(settled=True):
+            return False
+        with database.friendly(), database.reading() as connection:
+            return connection.execute(select(gallery.c.uuid)).scalar_one() == gallery_uuid
+    except Exception:  # whatever it is: a key can be deleted later, and never be had back
+        return True
