@@ -210,7 +210,7 @@ def thresholds(
         needed = needed_for(calibration.fmr_for_fpir(fpir, size), AllPairs(np.unique(labels, return_counts=True)[1]))
         runs.cells.setdefault((size, fpir, MEASURED), Cell()).needs.append(needed.identities or 0)
     try:
-        return [(EXTRAPOLATED, search_threshold(calibration, fpir, size, extrapolate=True))]
+        return [(EXTRAPOLATED, calibration.threshold_for_fpir(fpir, size, extrapolate=True))]
     except CalibrationError:
         return []
 

@@ -85,7 +85,7 @@ def test_fpir_becomes_fmr_by_the_number_of_templates(calibration):
 
 def test_json_round_trip(calibration):
     assert Calibration.from_json(calibration.to_json()) == calibration
-    assert json.loads(calibration.to_json())["format"] == "vultus-calibration-2"
+    assert json.loads(calibration.to_json())["format"] == "vultus-calibration-3"
 
 
 def test_foreign_json_is_refused(calibration):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vultus.evaluation import Calibration, calibrate
+from vultus.evaluation.calibration import CropOrigin
 from vultus.faces import LANDMARKS, Face, to_image
 from vultus.zoo import Contract
 
@@ -34,6 +35,7 @@ class PixelRecognizer:
         self.name = name
         self.contract = Contract(f"pixels-{seed}", DIM, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
         self.calibration = calibration
+        self.crops: CropOrigin | None = None
         self._projection = np.random.default_rng(seed).normal(size=(256, DIM)).astype(np.float32)
 
     def faces(self, image: str | Path | bytes | np.ndarray, select: str = "all") -> list[Face]:

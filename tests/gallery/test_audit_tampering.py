@@ -17,7 +17,8 @@ from vultus.errors import VultusError
 from vultus.gallery.custody.erase import erase
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import Sample, Store, collections, persons, templates
-from vultus.gallery.store.log import log_anchor, verify_log
+from vultus.gallery.store.log import log_anchor
+from vultus.gallery.store.verification import verify_gallery
 
 ROUNDS = int(os.environ.get("VULTUS_TAMPER_ROUNDS", "200"))
 ACTIONS = 300
@@ -221,7 +222,7 @@ TRICKS = (
 def test_every_tampering_is_found(gallery: tuple[Store, Path, str]) -> None:
     store, _, _ = gallery
     last = int(log_anchor(store).partition(":")[0])
-    assert last > ACTIONS and verify_log(store) == []
+    assert last > ACTIONS and verify_gallery(store) == []
     counted: Counter[str] = Counter()
     missed = []
     for number in range(ROUNDS):
@@ -234,7 +235,7 @@ def test_every_tampering_is_found(gallery: tuple[Store, Path, str]) -> None:
             name = trick(db, rng, last)  # noqa: B023
 
         with tampered(store, change) as copy:
-            if not verify_log(copy):
+            if not verify_gallery(copy):
                 missed.append(f"round {number}: {name}")
         counted[name] += 1
     print("\n".join(f"{count:4} {name}" for name, count in sorted(counted.items())))
@@ -244,18 +245,18 @@ def test_every_tampering_is_found(gallery: tuple[Store, Path, str]) -> None:
 
 def test_an_untouched_copy_is_whole(gallery: tuple[Store, Path, str]) -> None:
     with tampered(gallery[0], lambda db: db.execute("SELECT 1")) as copy:
-        assert verify_log(copy) == [] and verify_log(copy, [gallery[2]]) == []
+        assert verify_gallery(copy) == [] and verify_gallery(copy, [gallery[2]]) == []
 
 
 def test_an_earlier_copy_is_found_with_an_anchor_only(gallery: tuple[Store, Path, str]) -> None:
     """A file that was put back whole fits itself: only what is kept elsewhere knows better."""
     store, earlier, anchor = gallery
     copy = Store.open(earlier, store.key)
-    assert verify_log(copy) == []
-    [found] = verify_log(copy, [anchor])
+    assert verify_gallery(copy) == []
+    [found] = verify_gallery(copy, [anchor])
     assert "rolled back" in str(found)
     own = log_anchor(copy)
-    assert verify_log(copy, [own]) == [] and verify_log(store, [own, anchor]) == []
+    assert verify_gallery(copy, [own]) == [] and verify_gallery(store, [own, anchor]) == []
     copy.close()
 
 
@@ -271,4 +272,4 @@ def test_a_log_whose_end_was_cut_is_not_added_to(gallery: tuple[Store, Path, str
     with tampered(gallery[0], change) as copy:
         with pytest.raises(VultusError, match="tampered"), copy.writing() as write:
             write.audit("enrolled", None, None)
-        assert verify_log(copy)
+        assert verify_gallery(copy)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 
@@ -89,16 +90,12 @@ def test_a_rate_that_no_data_supports_is_refused(recognizer):
         search_threshold(recognizer.calibration, 0.001, 1_000_000)
 
 
-def test_an_estimate_below_the_data_is_made_only_when_asked_and_shows(recognizer):
+def test_below_the_data_a_search_has_no_threshold(recognizer):
     calibration = recognizer.calibration
     assert calibration.extrapolated, "the invented people have a tail that can be fitted"
     fpir = expected_fpir(calibration.floor / 2, 100)
     with pytest.raises(CalibrationError, match="supports"):
         search_threshold(calibration, fpir, 100)
-    threshold = search_threshold(calibration, fpir, 100, extrapolate=True)
-    decision = decide([Candidate("alice", 0.99, 1)], threshold, calibration, searched=100)
-    assert "extrapolated" in str(decision)
-    assert decision.to_dict()["threshold"]["extrapolated"] is True
 
 
 def test_a_claim_is_stricter_where_the_person_has_more_templates(recognizer):
@@ -109,10 +106,17 @@ def test_a_claim_is_stricter_where_the_person_has_more_templates(recognizer):
 
 
 def test_no_calibration_means_no_decision(recognizer):
-    with pytest.raises(CalibrationError, match="no calibration"):
-        require_calibration(None, "pixels", "vultus1-a")
-    with pytest.raises(CalibrationError, match="calibrate this"):
-        require_calibration(recognizer.calibration, "pixels", "vultus1-a")
+    own = require_calibration(recognizer)
+    assert own is recognizer.calibration
+    for calibration, code in (
+        (None, "no_calibration"),
+        (dataclasses.replace(own, contract_id="x"), "calibration_contract"),
+    ):
+        other = copy.copy(recognizer)
+        other.calibration = calibration
+        with pytest.raises(CalibrationError) as refused:
+            require_calibration(other)
+        assert refused.value.code == code
 
 
 @settings(max_examples=50, deadline=None)

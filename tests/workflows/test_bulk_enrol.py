@@ -34,7 +34,7 @@ class Pixels:
 
     name = "pixels"
     contract = Contract("pixels", DIM, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-    calibration = None
+    calibration = crops = None
     projection = np.random.default_rng(0).normal(size=(256, DIM)).astype(np.float32)
 
     def __init__(self) -> None:

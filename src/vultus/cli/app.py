@@ -117,6 +117,9 @@ def export(
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the mirror image's embedding, at twice the cost.")] = False,
     compatible: Annotated[str | None, typer.Option(help="insightface: a file for that package too.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="What will find faces for it: the shipped calibration on such crops is kept.")
+    ] = None,
     models_dir: Annotated[str | None, typer.Option("--models", help="Folder with model files.")] = None,
 ) -> None:
     """Write a model file that describes itself: contract, licence, provenance, figures, calibration; and its card."""
@@ -135,6 +138,7 @@ def export(
         max_loss=max_loss,
         flip=flip,
         compatible=compatible,
+        detector=detector,
         models_dir=models_dir,
     )
     show_exported(card, out)

@@ -69,7 +69,7 @@ def info(
         ("crop", "{}x{} {}".format(*data.info["crop_size"], data.info["color"])),
         ("size on disk", f"{data.bytes_on_disk / 1e6:,.1f} MB"),
         ("digest", data.digest[:16]),
-        ("made", ", ".join(f"{k}={v}" for k, v in data.info["made"].items() if v is not None)),
+        ("made", ", ".join(f"{k}={v}" for k, v in data.info["made"].items() if v is not None and k != "crops")),
     ]
     rows += [(f"split {name}", f"{images:,} images") for name, images in data.splits.items()]
     table(data.title, ("", ""), rows, [f"contact sheet: {path}"])

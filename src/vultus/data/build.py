@@ -20,9 +20,11 @@ from vultus.data.failures import NO_FACE, SKIPPED
 from vultus.data.processes import in_processes
 from vultus.data.write import COLUMNS, CropWriter
 from vultus.errors import ImageError, VultusError
+from vultus.evaluation.calibration import CropOrigin
 from vultus.faces import align, find_photographs, load_detector, read_image, select_faces
 from vultus.faces.face import Select
 from vultus.terminal import track
+from vultus.zoo import TEMPLATE
 
 PIECE = 64
 """Photographs a piece: what an interruption may lose."""
@@ -69,8 +71,10 @@ def build_dataset(
     if extra:
         planned.append([(name, sorted((*key, value) for key, value in of.items())) for name, of in extra.items()])
     plan = hashlib.sha256(json.dumps(planned).encode()).hexdigest()
+    origin_of_crops: dict[str, Any] = {}
     if not aligned:
-        load_detector(detector, models_dir)  # a missing model file is said here, once, not by each worker
+        loaded = load_detector(detector, models_dir)  # a missing model file is said here, once, not by each worker
+        origin_of_crops = {"crops": CropOrigin(loaded.name, loaded.digest, TEMPLATE).to_dict()}
     writer = CropWriter(out, plan)
     pieces = [listing[start : start + PIECE] for start in range(0, len(listing), PIECE)]
     todo = [index for index in range(len(pieces)) if not writer.has(index)]
@@ -87,7 +91,7 @@ def build_dataset(
         raise VultusError(
             f"none of the {len(listing)} photographs of {photographs} gave a crop (most often: {reasons})"
         )
-    made = {"from": Path(photographs).name, "photographs": len(listing), **settings}
+    made = {"from": Path(photographs).name, "photographs": len(listing), **settings, **origin_of_crops}
     info = writer.finish(len(pieces), (112, 112), made, extra)
     if skipped:
         whose = {os.path.relpath(path, origin): identity for path, identity in listing}

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from vultus.errors import VultusError
+from vultus.evaluation.calibration import CropOrigin
 
 MANIFEST = "dataset.json"
 FORMAT = "vultus-dataset-1"
@@ -104,6 +105,12 @@ class FaceDataset:
     def people(self) -> str:
         """Digest of the dataset whose people these are: of this one, or of that which a shifted copy was made of."""
         return self.info["made"].get("people") or self.info["digest"]
+
+    @property
+    def origin(self) -> CropOrigin | None:
+        """How the crops were made; None where they came aligned, or were drawn."""
+        told = self.info["made"].get("crops")
+        return CropOrigin.from_dict(told) if told else None
 
     @property
     def title(self) -> str:

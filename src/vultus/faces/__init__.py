@@ -1,7 +1,7 @@
 """Photographs in, aligned face crops out, each with its quality."""
 
 from vultus.faces.align import LANDMARKS, align, similarity_transform
-from vultus.faces.detect import Detector, load_detector
+from vultus.faces.detect import Detector, identify_detector, load_detector
 from vultus.faces.face import Face, select_faces
 from vultus.faces.image import IMAGE_SUFFIXES, read_image, to_image
 from vultus.faces.photographs import find_photographs
@@ -21,6 +21,7 @@ __all__ = [
     "ReasonCode",
     "align",
     "find_photographs",
+    "identify_detector",
     "load_detector",
     "measure_quality",
     "read_image",

@@ -29,7 +29,11 @@ SMALL = 640
 
 
 class Detector:
-    """A network and how it is read. Thread-safe: the session holds no state between calls."""
+    """A network and how it is read. Thread-safe: the session holds no state between calls.
+
+    name    in the zoo, or that of a file that the zoo does not know
+    digest  SHA-256 (hex) of its file
+    """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         """Load an ONNX file of YuNet or SCRFD, whatever its declared size; which it is, its outputs tell.
@@ -53,6 +57,7 @@ class Detector:
             raise
         except Exception as error:
             raise VultusError(f"{path} is no detector that can be loaded: {str(error)[:160]}") from None
+        self.name, self.digest = identify_detector(path)
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
         decoder = YuNet.of(outputs) or Scrfd.of(outputs)
         if decoder is None:
@@ -142,12 +147,29 @@ def load_detector(name: str = "yunet", models_dir: str | None = None, threads: i
         if not Path(name).is_file():
             raise VultusError(f"detector {name} does not exist; give an .onnx file or a name of `vultus models list`")
         detector = Detector(name, threads)
-        digest = sha256_of(Path(name))
-        for known in ZOO.values():  # a file given by its path keeps its licence
-            if known.sha256 == digest:
-                announce(known)
+        if detector.name in ZOO:  # a file given by its path keeps its licence
+            announce(ZOO[detector.name])
         return detector
     entry = model_file(name, "detector")
     detector = Detector(find_file(entry, models_dir), threads)
     announce(entry)
     return detector
+
+
+def identify_detector(where: str | Path) -> tuple[str, str]:
+    """(name, SHA-256 in hex) of a detector, by its name in the zoo or by its file; the network is not loaded.
+
+    A file that the zoo knows goes by its name there.
+    """
+    if not str(where).lower().endswith(".onnx"):
+        entry = model_file(str(where), "detector")
+        if entry.sha256 is not None:
+            return entry.name, entry.sha256
+        where = find_file(entry)
+    if not Path(where).is_file():
+        raise VultusError(
+            f"detector {where} does not exist; give an .onnx file or a name of `vultus models list`", code="no_file"
+        )
+    digest = sha256_of(Path(where))
+    known = next((entry.name for entry in ZOO.values() if entry.sha256 == digest), None)
+    return known or Path(where).name, digest

@@ -11,11 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, update
-
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.reference import Embedder
-from vultus.gallery.store import Collection, Store, collections
+from vultus.gallery.store import Collection, Store, Write, collections
 from vultus.gallery.store import templates as stored
 from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
@@ -47,9 +45,14 @@ def adopt(store: Store, name: str, recognizer: Embedder, reference: str, evidenc
                 f"{recognizer.name} makes {contract.dim} numbers a face, the collection {collection.dim}"
             )
         digest, verdicts = _checked(Path(evidence), collection, contract.id)
-        count = _rebind(store, write.connection, collection, contract.id)
-        values = {"model": reference, "contract_id": contract.id, "sealed_snapshot_key": None}
-        write.connection.execute(update(collection_rows).where(collection_rows.c.id == collection.id).values(values))
+        count = _rebind(store, write, collection, contract.id)
+        values = {
+            "model": reference,
+            "contract_id": contract.id,
+            "sealed_snapshot_key": None,
+            "calibration_digest": None,
+        }
+        write.update(collection_rows, collection_rows.c.id == collection.id, **values)
         write.append("rebuild", collection.id)
         write.announce(collection.id)
         told = {"from": collection.contract_id, "to": contract.id, "evidence": digest, "verdicts": verdicts}
@@ -84,24 +87,19 @@ def _checked(path: Path, collection: Collection, contract_id: str) -> tuple[str,
     return hashlib.sha256(content).hexdigest(), verdicts
 
 
-def _rebind(store: Store, connection, collection: Collection, contract_id: str) -> int:
+def _rebind(store: Store, write: Write, collection: Collection, contract_id: str) -> int:
     """Seal every template in use for the new contract; how many."""
     used = stored.sealed_rows(collection, collection.contract_id)
     query = used.add_columns(templates.c.provenance).limit(AT_ONCE)
-    change = (
-        update(templates)
-        .where(templates.c.id == bindparam("template"))
-        .values(sealed=bindparam("again"), contract_id=contract_id, provenance=bindparam("about"))
-    )
     count = 0
-    while rows := connection.execute(query).all():
+    while rows := write.connection.execute(query).all():
         again = []
         for row in rows:
             key = open_key(store, row.uuid, row.sealed_key)
             plain = key.open(row.sealed, stored.template_bound(row.uuid, collection.contract_id))
             sealed = key.seal(plain, stored.template_bound(row.uuid, contract_id))
             about = {**row.provenance, "made_by": row.provenance.get("made_by", collection.contract_id)}
-            again.append({"template": row.id, "again": sealed, "about": about})
-        connection.execute(change, again)
+            again.append({"id": row.id, "sealed": sealed, "contract_id": contract_id, "provenance": about})
+        write.change(templates, again)
         count += len(rows)
     return count

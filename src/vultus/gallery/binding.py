@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.errors import ContractError, VultusError
+from vultus.errors import CalibrationError, ContractError, VultusError
 from vultus.evaluation import Calibration
 from vultus.gallery.custody import catch_up, has_lapsed, suspend_lapsed
 from vultus.gallery.live import Current, Live
@@ -145,6 +145,8 @@ class Binding:
         live = self.live
         if live is None or self._store is None:
             return None
+        if self._store.rollback is not None:
+            raise self._store.rollback
         found = live.current(at_least)
         if found.collection.settings.require_consent:  # a consent runs out by itself: nothing was written then
             with self._store.reading() as connection:
@@ -175,10 +177,20 @@ class Binding:
                 with self._store.writing() as write:
                     found = collections.find(self._store, write.connection, info.collection)
                     if found is None:
+                        own = self.recognizer.calibration
                         found = collections.create(
-                            self._store, write, info.collection, info.model, info.contract_id, info.dim, info.settings
+                            self._store,
+                            write,
+                            info.collection,
+                            info.model,
+                            info.contract_id,
+                            info.dim,
+                            info.settings,
+                            calibration_digest=own.digest if own else None,
                         )
                 self._attach(self._store, found)
+            if self.store.rollback is not None:
+                raise self.store.rollback
             return self.store
 
     def collection(self) -> Collection | None:
@@ -212,9 +224,58 @@ class Binding:
 
     @property
     def calibration(self) -> Calibration:
-        """CalibrationError, saying how to make one, where the recogniser has none."""
-        recognizer = self.recognizer
-        return require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)
+        """What decides here. The first one that does is bound to the collection, and no other decides from then on.
+
+        CalibrationError where the recogniser has none or one that does not hold here (see `require_calibration`), or
+        another one than is bound (code calibration_changed).
+        """
+        calibration = require_calibration(self.recognizer)
+        known = self._known  # as the recogniser's look at the collection left it
+        if known is not None and known.calibration_digest != calibration.digest:
+            self._bind(calibration.digest)
+        return calibration
+
+    @property
+    def calibration_if_any(self) -> Calibration | None:
+        """None where the recogniser has none and none is bound; one that does not hold here is an error."""
+        if self.recognizer.calibration is not None:
+            return self.calibration
+        if self._known is not None and self._known.calibration_digest is not None:
+            raise self._another("none")
+        return None
+
+    def accept_calibration(self) -> str | None:
+        """Bind the recogniser's calibration in place of the one that is bound; its digest, None where it has none."""
+        own = require_calibration(self.recognizer) if self.recognizer.calibration else None
+        digest = own.digest if own else None
+        store = self.make()
+        with store.writing() as write:
+            collection = collections.get(store, write.connection, self.place.collection)
+            self.require_contract(self.recognizer.contract.id, collection)
+            if collection.calibration_digest != digest:
+                collections.bind_calibration(write, collection, digest)
+        return digest
+
+    def _bind(self, digest: str) -> None:
+        """Bind it where none is bound, as the database says now."""
+        store = self.store
+        with store.writing() as write:
+            collection = collections.get(store, write.connection, self.place.collection)
+            self.require_contract(self.recognizer.contract.id, collection)
+            if collection.calibration_digest is None:
+                collections.bind_calibration(write, collection, digest)
+            elif collection.calibration_digest != digest:
+                raise self._another(digest)
+
+    def _another(self, digest: str) -> CalibrationError:
+        bound = self._known.calibration_digest if self._known else None
+        return CalibrationError(
+            f"gallery {self.label} decides by the calibration {bound or '?'}, but the model that was loaded holds "
+            f"{digest}; put the old file back or, if it is meant, `vultus gallery settings --accept-calibration`",
+            "calibration_changed",
+            bound=bound,
+            found=digest,
+        )
 
     def take(self, model: str | Path | Embedder, recognizer: Embedder) -> None:
         """Go on with another model: the collection was moved to it."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
-
 from vultus.errors import VultusError
 from vultus.gallery import custody
 from vultus.gallery.audit import Entry, Finding
@@ -17,8 +15,18 @@ from vultus.gallery.custody.consent import Time
 from vultus.gallery.custody.erase import drop_snapshots
 from vultus.gallery.live import Live
 from vultus.gallery.protection import KeyEncryptionKey
-from vultus.gallery.store import Collection, Person, TemplateInfo, collections, log, persons, templates
-from vultus.gallery.store.schema import gallery
+from vultus.gallery.store import (
+    Collection,
+    Person,
+    TemplateInfo,
+    anchors,
+    clock,
+    collections,
+    log,
+    persons,
+    templates,
+    verification,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Custodian:
             templates.remove(write, collection, found, template_id)
             key = persons.key_of(store, write.connection, found)
             collections.destroy_snapshot_key(write, collection.id)
-            write.connection.execute(update(gallery).values(scrub_pending=True))
+            write.own(scrub_pending=True)
             write.audit("template_removed", collection.uuid, key.pseudonym, {"template": template_id})
         drop_snapshots(store)
         store.scrub()
@@ -141,17 +149,28 @@ class Custodian:
                 subject = persons.key_of(store, connection, found).pseudonym
             return list(log.entries(connection, after, subject, kind, limit))
 
-    def verify_log(self, anchors: Sequence[str] = ()) -> list[Finding]:
-        """Everything that is wrong with the audit log; empty if it is whole. See `anchor`."""
-        return log.verify_log(self._binding.store, anchors)
+    def verify_log(self, kept: Sequence[str] = ()) -> list[Finding]:
+        """Everything that is wrong with the audit log and the rows; empty if they are whole. `kept`: see `anchor`."""
+        return verification.verify_gallery(self._binding.store, kept)
 
     def anchor(self) -> str:
         """The log's end as a short text to keep elsewhere: it shows a later rollback of the whole database."""
         return log.log_anchor(self._binding.store)
 
+    def send_anchor(self, targets: Sequence[str]) -> str:
+        """Send the log's end to file:PATH, syslog or https://… addresses; the anchor. VultusError: anchor_not_sent."""
+        text = self.anchor()
+        for target in targets:
+            anchors.send(text, self._binding.store.info.uuid, clock.now(), target)
+        return text
+
+    def accept_rollback(self, reason: str) -> None:
+        """Go on with a database that was put back to an earlier state, which is noted in the log."""
+        log.accept_rollback(self._binding.store, reason)
+
     def mend_log(self, reason: str) -> list[Finding]:
-        """Go on after a log that was tampered with; what is wrong stays to be found."""
-        return log.mend_log(self._binding.store, reason)
+        """Go on after a log, or rows, that were tampered with: rows are taken as they are, and that is noted."""
+        return verification.mend(self._binding.store, reason)
 
     def backup(self, path: str | Path, *, overwrite: bool = False) -> custody.BackupInfo:
         """Copy the whole database into one file, from one moment; all collections. The key is not in it."""

@@ -145,7 +145,7 @@ class Decision:
     def __str__(self) -> str:
         if self.kind is Kind.LOW_QUALITY:
             return f"low quality: {'; '.join(self.reasons)} (not searched)"
-        at = f"threshold {self.threshold.score:.3f}{', extrapolated' * self.threshold.extrapolated}{self._rates()}"
+        at = f"threshold {self.threshold.score:.3f}{self._rates()}"
         if self.kind is Kind.MATCH:
             return f"match: {self.label} (score {self.score:.3f}, {at})"
         if self.kind is Kind.AMBIGUOUS:

@@ -13,7 +13,7 @@ from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, Threshold
 from vultus.gallery.binding import Binding
 from vultus.gallery.custody import ConsentGiven, check_consent, record_in, valid_consent
-from vultus.gallery.guards import Duplicate, far_templates, find_duplicates
+from vultus.gallery.guards import Duplicate, doubtful_templates, far_templates, find_duplicates, mated_threshold
 from vultus.gallery.live import Current
 from vultus.gallery.names import clean_name
 from vultus.gallery.photographs import Skipped
@@ -33,6 +33,9 @@ from vultus.gallery.store.idempotency import remember, remembered
 
 if TYPE_CHECKING:
     from vultus.gallery.engines import EngineCurrent
+
+FAR = "not_like_the_others"
+"""Code of a photograph that does not fit its person's others."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Enrolled:
     """Whom the person may be enrolled as already; a warning, to be looked into. Not repeated to a repeated request."""
     warnings: tuple[str, ...] = ()
     """Checks that could not be made."""
+    doubtful: tuple[Skipped, ...] = ()
+    """Photographs that were enrolled, but fit the person worse than nearly all photographs of one person do."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees the enrolment."""
 
@@ -102,11 +107,12 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
     store = binding.make()
     current = binding.existing()
     duplicates: tuple[Lookalike, ...] = ()
+    alike: frozenset[int] = frozenset()
     if calibration is None:
         fit, warnings = None, ["no calibration: neither odd photographs nor people enrolled twice were looked for"]
     else:
         fit, warnings = _fit(current.collection, calibration)
-        duplicates = lookalikes(binding, current, person_id, rows, calibration)
+        duplicates, alike = lookalikes(binding, current, person_id, rows, calibration)
         warnings += _doubts(current.collection, duplicates)
     with store.writing() as write:
         collection = collections.refreshed(store, write.connection, current.collection)
@@ -127,7 +133,7 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
         if request.consent is not None:
             record_in(write, collection, person, key, request.consent)
         check_consent(write.connection, collection, person, write.now)
-        kept, refused = _consistent(binding, write, collection, person, rows, request, fit)
+        kept, refused, doubtful = _consistent(binding, write, collection, person, rows, request, fit, alike)
         made = templates.add(write, collection, person, key, [request.samples[i] for i in kept])
         _check_room(write, collection, person)
         persons.seen(write, [person.id])
@@ -138,34 +144,34 @@ def enrol(binding: Binding, request: Request, calibration: Calibration | None) -
             (*request.skipped, *refused),
             duplicates,
             tuple(warnings),
+            tuple(doubtful),
             position=write.head,
         )
         details = {
             "templates": done.templates,
             "repeated": done.repeated,
             "skipped": len(done.skipped),
+            "doubtful": len(done.doubtful),
             "new": not found,
         }
         write.audit("enrolled", collection.uuid, key.pseudonym, details)
         if request.client_key is not None:
             # What is remembered names nobody: paths of photographs often do, and look-alikes are other people.
-            nameless = [
-                replace(one, image=f"photograph {number}", reason=one.reason.replace(one.image, "it"))
-                for number, one in enumerate(done.skipped, 1)
-            ]
-            kept_answer = replace(done, duplicates=(), skipped=tuple(nameless))
+            kept_answer = replace(
+                done, duplicates=(), skipped=_nameless(done.skipped), doubtful=_nameless(done.doubtful)
+            )
             remember(write, collection, person, request.client_key, asked, kept_answer.to_dict())
     return done
 
 
 def lookalikes(
     binding: Binding, current: Current | EngineCurrent, person_id: str, rows: np.ndarray, calibration: Calibration
-) -> tuple[Lookalike, ...]:
-    """Who else the new rows look like, by the collection's rate of false alarms."""
+) -> tuple[tuple[Lookalike, ...], frozenset[int]]:
+    """Who else the new rows look like, by the collection's rate of false alarms; and which rows do."""
     collection, view = current.collection, current.view
     rate = collection.settings.duplicate_fpir
     if rate is None or not len(view) or not len(rows):
-        return ()
+        return (), frozenset()
     hits = view.search(collection.rotation.apply(rows), 3)
     with binding.store.reading() as connection:
         own = persons.find(connection, collection, person_id)
@@ -174,20 +180,32 @@ def lookalikes(
         if collection.settings.require_consent:
             agreed = (collection.settings.purpose, clock.now())
             known = {i: one for i, one in known.items() if valid_consent(connection, one, *agreed)}
-    return tuple(_lookalike(known[d.person_id], d) for d in alike if d.person_id in known)
+    named = tuple(_lookalike(known[d.person_id], d) for d in alike if d.person_id in known)
+    return named, frozenset(row for one in alike for row in one.rows)
 
 
 def _lookalike(person: Person, found: Duplicate) -> Lookalike:
     return Lookalike(person.external_id, person.name, found.score, found.threshold.fpir)
 
 
-def _fit(collection: Collection, calibration: Calibration) -> tuple[Threshold | None, list[str]]:
+@dataclass(frozen=True)
+class _Fit:
+    """What a template must score with its person's others."""
+
+    least: Threshold
+    """Below it, it is refused."""
+    usual: Threshold | None
+    """Below it, it is doubtful."""
+
+
+def _fit(collection: Collection, calibration: Calibration) -> tuple[_Fit | None, list[str]]:
     """What a template must score with its person's others, or why that is not known."""
     rate = collection.settings.outlier_fmr
     try:
-        return (None if rate is None else calibration.threshold_at(rate)), []
+        least = None if rate is None else calibration.threshold_at(rate)
     except CalibrationError as error:
         return None, [f"odd photographs were not looked for: {error}"]
+    return (None if least is None else _Fit(least, mated_threshold(calibration))), []
 
 
 def _doubts(collection: Collection, found: Sequence[Lookalike]) -> list[str]:
@@ -208,19 +226,41 @@ def _consistent(
     person: Person,
     rows: np.ndarray,
     request: Request,
-    fit: Threshold | None,
-) -> tuple[list[int], list[Skipped]]:
-    """Which samples fit the person's others; VultusError for one that does not, unless the bad are skipped."""
-    everything = list(range(len(rows)))
+    fit: _Fit | None,
+    alike: frozenset[int],
+) -> tuple[list[int], list[Skipped], list[Skipped]]:
+    """Which samples fit the person's others, which do not, and which of the first are doubtful.
+
+    VultusError (codes not_like_the_others, like_somebody_else) for one that does not fit, unless the bad are skipped.
+    """
     if fit is None:
-        return everything, []
+        return list(range(len(rows))), [], []
     known = templates.rows_of_person(binding.store, write.connection, collection, person)
-    far = far_templates(collection.rotation.apply(rows), known, fit)
-    refused = [Skipped(request.images[one.row], str(one), ("not_like_the_others",)) for one in far]
+    rotated = collection.rotation.apply(rows)
+    refused = {
+        one.row: Skipped(request.images[one.row], str(one), (FAR,)) for one in far_templates(rotated, known, fit.least)
+    }
+    doubtful: list[Skipped] = []
+    kept = [row for row in range(len(rows)) if row not in refused]
+    if fit.usual is not None and kept:
+        among = frozenset(place for place, row in enumerate(kept) if row in alike)
+        for one in doubtful_templates(rotated[kept], known, fit.usual, among):
+            told = Skipped(request.images[kept[one.row]], one.reason, (one.code,))
+            if one.like_another:
+                refused[kept[one.row]] = told
+            else:
+                doubtful.append(told)
     if refused and (not request.skip_bad or len(refused) == len(rows)):
-        raise VultusError(f"{refused[0].image}: {refused[0].reason}")
-    gone = {one.row for one in far}
-    return [i for i in everything if i not in gone], refused
+        first = refused[min(refused)]
+        raise VultusError(f"{first.image}: {first.reason}", first.codes[0], image=first.image)
+    return [row for row in kept if row not in refused], [refused[row] for row in sorted(refused)], doubtful
+
+
+def _nameless(told: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    return tuple(
+        replace(one, image=f"photograph {number}", reason=one.reason.replace(one.image, "it"))
+        for number, one in enumerate(told, 1)
+    )
 
 
 def _check_room(write: Write, collection: Collection, person: Person) -> None:
@@ -246,7 +286,8 @@ def _spelt(request: Request, rows: np.ndarray) -> bytes:
 
 def _answer(result: Mapping[str, Any]) -> Enrolled:
     plain = dict(result)
-    plain["skipped"] = tuple(Skipped(**{**one, "codes": tuple(one["codes"])}) for one in plain["skipped"])
+    for name in ("skipped", "doubtful"):
+        plain[name] = tuple(Skipped(**{**one, "codes": tuple(one["codes"])}) for one in plain.get(name, ()))
     plain["duplicates"] = ()
     plain["warnings"] = tuple(plain["warnings"])
     return Enrolled(**plain)

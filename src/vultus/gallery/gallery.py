@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vultus.errors import CalibrationError, VultusError
-from vultus.evaluation import Calibration, Threshold
+from vultus.errors import VultusError
+from vultus.evaluation import Threshold
 from vultus.gallery import enrolment, moving, photographs, searching
 from vultus.gallery.binding import Binding, Info, Place
 from vultus.gallery.custodian import Custodian
@@ -125,6 +125,14 @@ class Gallery:
             settings = collection.settings.changed(changes)
             collections.set_settings(write, collection, settings)
         return settings
+
+    def accept_calibration(self) -> str | None:
+        """Let the calibration that the model holds now decide, in place of the one that did; its digest, None for none.
+
+        A collection decides by one calibration: another one is refused (CalibrationError, code calibration_changed)
+        until it is accepted here, which the audit log tells.
+        """
+        return self._binding.accept_calibration()
 
     def enroll(
         self,
@@ -242,9 +250,8 @@ class Gallery:
 
     def threshold(self, fpir: float = FPIR) -> Threshold:
         """The threshold that `identify` would use now."""
-        beyond, current = self.info.settings.extrapolate, self._binding.current()
-        number = len(current.view) if current else 0
-        return search_threshold(self._binding.calibration, fpir, number, extrapolate=beyond)
+        current = self._binding.current()
+        return search_threshold(self._binding.calibration, fpir, len(current.view) if current else 0)
 
     def verify(self, person: str, image: Image, fmr: float = FMR, *, select: str | None = None) -> Verified:
         """Whether a photograph of one face shows the enrolled `person`; the best of all their templates decides.
@@ -273,7 +280,7 @@ class Gallery:
         current, recognizer = self._binding.existing(), self.recognizer
         faces = recognizer.faces(image)
         rows = check_embeddings(recognizer.embed(faces) if faces else [], current.collection.dim)
-        contract, calibration = recognizer.contract.id, recognizer.calibration
+        contract, calibration = recognizer.contract.id, self._binding.calibration_if_any
         found = searching.investigate(self._binding, current, rows, contract, calibration, k, where, reason)
         return [Investigated(face, item) for face, item in zip(faces, found, strict=True)]
 
@@ -323,8 +330,4 @@ class Gallery:
         return list(done.receipts)
 
     def _enrol(self, request: Request) -> Enrolled:
-        try:
-            calibration: Calibration | None = self._binding.calibration
-        except CalibrationError:
-            calibration = None
-        return enrolment.enrol(self._binding, request, calibration)
+        return enrolment.enrol(self._binding, request, self._binding.calibration_if_any)

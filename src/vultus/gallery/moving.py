@@ -45,7 +45,7 @@ def move(
     Raises CalibrationError for a model without a calibration, with which the gallery could decide nothing.
     """
     recognizer = binding.load(model)
-    require_calibration(recognizer.calibration, recognizer.name, recognizer.contract.id)  # or nothing would be decided
+    require_calibration(recognizer)  # or nothing would be decided
     store, name = binding.store, binding.place.collection
     if compatible is not None:
         count = adopt(store, name, recognizer, reference_of(model), compatible)

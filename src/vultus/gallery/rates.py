@@ -9,6 +9,7 @@ from typing import Any
 from vultus.errors import CalibrationError
 from vultus.evaluation import Calibration, Threshold
 from vultus.evaluation.intervals import Interval
+from vultus.gallery.reference import Embedder
 
 FPIR = 1e-3
 """Default false positive identification rate: one stranger in 1,000 named (NIST SP 800-63A-4, §3.11, 1:N search)."""
@@ -75,14 +76,14 @@ def fpir_warning(fpir: float, templates: int) -> str | None:
     return f"with {templates_in_words(templates)} enrolled, {often} will be named as somebody who they are not"
 
 
-def search_threshold(calibration: Calibration, fpir: float, templates: int, *, extrapolate: bool = False) -> Threshold:
+def search_threshold(calibration: Calibration, fpir: float, templates: int) -> Threshold:
     """The threshold at which a stranger matches anyone with probability at most about `fpir`.
 
     FPIR = 1 - (1 - FMR)^N with N the number of templates, as if comparisons were independent. Templates of one person
     are alike, so the true rate is rather lower: a cautious estimate, no measurement at this size. It holds for
     strangers like those of the calibration; relatives and children match more often.
     """
-    return calibration.threshold_for_fpir(fpir, templates, extrapolate=extrapolate)
+    return calibration.threshold_for_fpir(fpir, templates)
 
 
 def claim_threshold(calibration: Calibration, fmr: float, templates: int) -> Threshold:
@@ -103,17 +104,33 @@ def explain(threshold: Threshold) -> str:
     return f"{threshold}; FPIR is estimated by 1-(1-FMR)^N over N templates, a cautious estimate"
 
 
-def require_calibration(calibration: Calibration | None, model: str, contract_id: str) -> Calibration:
-    """The calibration; CalibrationError where there is none or it was measured with another recogniser."""
+def require_calibration(recognizer: Embedder) -> Calibration:
+    """The recogniser's calibration, if it holds for what the recogniser does.
+
+    CalibrationError where there is none (code no_calibration), or where it was measured with another recogniser
+    (calibration_contract) or on crops that another detector made (calibration_detector).
+    """
+    calibration, name = recognizer.calibration, recognizer.name
     if calibration is None:
         raise CalibrationError(
-            f"the recogniser {model} has no calibration, so no error rate can be promised; make one with "
-            "`vultus export RUN --calibrate DATA/SPLIT`"
+            f"the recogniser {name} has no calibration, so no error rate can be promised; make one with "
+            "`vultus export RUN --calibrate DATA/SPLIT`",
+            "no_calibration",
         )
-    if calibration.contract_id != contract_id:
+    if calibration.contract_id != recognizer.contract.id:
         raise CalibrationError(
-            f"the calibration of {model} was measured with contract {calibration.contract_id}, not {contract_id}; "
-            "calibrate this recogniser"
+            f"the calibration of {name} was measured with contract {calibration.contract_id}, not "
+            f"{recognizer.contract.id}; calibrate this recogniser",
+            "calibration_contract",
+        )
+    measured, used = calibration.crops, recognizer.crops
+    if measured is not None and used is not None and not measured.fits(used):
+        raise CalibrationError(
+            f"the calibration of {name} was measured on crops by the detector {measured}, but here {used} makes them, "
+            "for which its error rates do not hold; use that detector, or calibrate on crops by this one",
+            "calibration_detector",
+            measured=measured.to_dict(),
+            used=used.to_dict(),
         )
     return calibration
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, exists, func, select
 
 from vultus.errors import ContractError, VultusError
 from vultus.faces import Face
@@ -16,7 +16,7 @@ from vultus.gallery.reference import Embedder, reference_of
 from vultus.gallery.store import Collection, Sample, Store, check_embeddings, collections, persons, templates
 from vultus.gallery.store.collections import destroy_snapshot_key, rotation_bound
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import crops, gallery
+from vultus.gallery.store.schema import crops
 from vultus.gallery.store.schema import persons as person_rows
 from vultus.gallery.store.schema import templates as template_rows
 
@@ -67,9 +67,7 @@ def begin(store: Store, name: str, recognizer: Embedder, reference: str | None =
                 "next_dim": contract.dim,
                 "next_rotation_key": key,
             }
-            write.connection.execute(
-                update(collection_rows).where(collection_rows.c.id == collection.id).values(values)
-            )
+            write.update(collection_rows, collection_rows.c.id == collection.id, **values)
             write.audit("reembedding_begun", collection.uuid, None, {"contract": contract.id})
         return collections.get(store, write.connection, name)
 
@@ -129,24 +127,24 @@ def cut_over(store: Store, name: str, *, leave_behind: bool = False, contract_id
             )
         if not before.templates:
             raise VultusError(f"nobody has a template of {before.model!r} yet; embed the kept crops or new photographs")
-        write.connection.execute(
-            delete(template_rows).where(
-                template_rows.c.collection_id == collection.id, ~(template_rows.c.contract_id == before.contract_id)
-            )
+        write.delete(
+            template_rows,
+            template_rows.c.collection_id == collection.id,
+            template_rows.c.contract_id != before.contract_id,
         )
         values = {
             "model": collection.next_model,
             "contract_id": collection.next_contract_id,
             "dim": collection.next_dim,
-            "sealed_rotation_key": collection_rows.c.next_rotation_key,
+            "sealed_rotation_key": store.key.wrap(collection.next_rotation_key or b"", rotation_bound(collection.uuid)),
+            "calibration_digest": None,  # the new model's is bound with its first decision
+            **_nothing_next(),
         }
-        this = update(collection_rows).where(collection_rows.c.id == collection.id)
-        write.connection.execute(this.values(values))
-        write.connection.execute(this.values(_nothing_next()))
+        write.update(collection_rows, collection_rows.c.id == collection.id, **values)
         destroy_snapshot_key(write, collection.id)
         write.append("rebuild", collection.id)
         write.announce(collection.id)
-        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.own(scrub_pending=True)
         details = {"contract": before.contract_id, "templates": before.templates, "left_behind": len(missing)}
         write.audit("cut_over", collection.uuid, None, details)
     store.scrub()
@@ -161,10 +159,9 @@ def abandon(store: Store, name: str, *, contract_id: str | None = None) -> None:
     with store.writing() as write:
         collection = collections.get(store, write.connection, name)
         _check_move(collection, contract_id)
-        write.connection.execute(delete(template_rows).where(_of_next(collection)))
-        this = update(collection_rows).where(collection_rows.c.id == collection.id)
-        write.connection.execute(this.values(_nothing_next()))
-        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.delete(template_rows, _of_next(collection))
+        write.update(collection_rows, collection_rows.c.id == collection.id, **_nothing_next())
+        write.own(scrub_pending=True)
         write.audit("reembedding_abandoned", collection.uuid, None, {"contract": collection.next_contract_id})
     store.scrub()
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from vultus.errors import VultusError
 from vultus.evaluation import Calibration
+from vultus.evaluation.calibration import CropOrigin
 from vultus.faces import Face
 from vultus.faces.face import Select
 
@@ -29,6 +30,11 @@ class Embedder(Protocol):
 
     @property
     def calibration(self) -> Calibration | None: ...
+
+    @property
+    def crops(self) -> CropOrigin | None:
+        """How `faces` makes crops; None where that cannot be said."""
+        ...
 
     def faces(self, image: str | Path | bytes | np.ndarray, select: Select = "all") -> list[Face]: ...
 

@@ -84,8 +84,7 @@ def identify(
     binding.require_contract(calibration.contract_id, current.collection)
     among = _among(binding, current, where)
     searched = current.view.count(among)
-    beyond = current.collection.settings.extrapolate
-    threshold = search_threshold(calibration, fpir, searched, extrapolate=beyond)
+    threshold = search_threshold(calibration, fpir, searched)
     # The second best decides between match and ambiguous, so it is always looked at.
     hits = _search(current, probes, max(2, k), among)
 

@@ -39,8 +39,6 @@ class Settings(BaseModel):
     """A template that a stranger's would reach in fewer than this share of comparisons is refused; None takes any."""
     duplicate_fpir: float | None = Field(0.001, gt=0, lt=1)
     """Enrolling somebody who is enrolled already under another name warns at this rate of false alarms; None never."""
-    extrapolate: bool = False
-    """Whether a search may use a threshold beyond what the calibration measured; the decision says so."""
     audit_searches: bool = True
     """Whether each decision is written to the audit log; matches always are."""
 

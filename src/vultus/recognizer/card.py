@@ -12,7 +12,7 @@ import onnx
 
 from vultus.errors import ContractError
 from vultus.evaluation import Calibration
-from vultus.files import save_atomically
+from vultus.files import parsing, save_atomically
 from vultus.zoo import Contract, canonical_digest
 
 KEY = "vultus"
@@ -46,32 +46,30 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Card:
-        try:
+        with parsing(where, "model file with a readable card", "export the model again", ContractError):
             fields = json.loads(text)
             found = fields["format"]
             if found != FORMAT:
                 raise ContractError(f"{where} has a card of format {found!r}; this version reads {FORMAT!r}")
             contract = Contract.from_dict(fields["contract"], where)
+            if not all(isinstance(fields[name], str) for name in ("name", "licence")):
+                raise TypeError("name or licence is no text")
+            provenance = fields.get("provenance") or {}
+            if not isinstance(provenance, dict):
+                raise TypeError("provenance is no object")
             calibration = fields.get("calibration")
-            card = cls(
-                name=fields["name"],
-                contract=contract,
-                licence=fields["licence"],
-                provenance=fields.get("provenance") or {},
-                calibration=Calibration.from_json(json.dumps(calibration)) if calibration else None,
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContractError(f"{where}: its card cannot be read ({type(error).__name__}: {error})") from None
-        if fields.get("contract_id") != contract.id:
-            raise ContractError(f"{where}: the card's contract was edited by hand; export the model again")
-        return card
+            card = cls(fields["name"], contract, fields["licence"], provenance)
+            if fields.get("contract_id") != contract.id:
+                raise ContractError(f"{where}: the card's contract was edited by hand; export the model again")
+            return card.with_calibration(None if calibration is None else Calibration.from_dict(calibration))
 
     def with_calibration(self, calibration: Calibration | None) -> Card:
         """The same recogniser with another calibration; refused if it was measured on another contract."""
         if calibration is not None and calibration.contract_id != self.contract.id:
             raise ContractError(
                 f"the calibration belongs to contract {calibration.contract_id}, the model {self.name} has "
-                f"{self.contract.id}; calibrate this model"
+                f"{self.contract.id}; calibrate this model",
+                code="calibration_contract",
             )
         return dataclasses.replace(self, calibration=calibration)
 

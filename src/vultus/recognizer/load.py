@@ -5,21 +5,27 @@ from __future__ import annotations
 import importlib.util
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from vultus.errors import VultusError
+from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration
+from vultus.evaluation.calibration import CropOrigin
+from vultus.faces import identify_detector
+from vultus.files import read_file
 from vultus.recognizer.backends import BackendName, OpenVinoBackend
 from vultus.recognizer.card import Card, read_card
 from vultus.recognizer.openvino_ir import read_ir
-from vultus.recognizer.runtime import Recognizer
+from vultus.recognizer.runtime import DETECTOR, Recognizer
 from vultus.zoo import Contract, ModelFile, announce, announce_chain, canonical_digest, locate_model, sanitise
 from vultus.zoo.locate import sha256_of
 from vultus.zoo.statement import Statement, stated, unprepared
 
 IR = ".xml"
 """OpenVINO's graph; its weights lie beside it in a .bin file."""
+MOST = 64 * 2**20
+"""Bytes of a calibration; the names of a million people take 8 million."""
 
 
 def load_recognizer(
@@ -30,6 +36,7 @@ def load_recognizer(
     backend: BackendName = "auto",
     precision: str | None = None,
     flip: bool | None = None,
+    detector: str | None = None,
 ) -> Recognizer:
     """Load by a name of `vultus models list` or by the path of a file.
 
@@ -40,27 +47,41 @@ def load_recognizer(
     An .xml file is OpenVINO's, written by `vultus export`.
 
     Args:
-        threads, backend, precision, flip: see `Recognizer`.
+        threads, backend, precision, flip, detector: see `Recognizer`.
 
     Raises:
         VultusError: unknown name, missing or broken file.
         ContractError: nothing says how the file wants its crops.
     """
     folder = str(models_dir) if models_dir else None
+    options = {"models_dir": folder, "precision": precision, "flip": flip, "detector": detector}
     if Path(model).suffix.lower() == IR:
-        return _from_ir(Path(model), folder, threads, backend, precision, flip)
-    found = open_model(model, models_dir)
-    return Recognizer(*found, models_dir=folder, threads=threads, backend=backend, precision=precision, flip=flip)
+        return _from_ir(Path(model), threads, backend, precision, options)
+    network, card = open_model(model, models_dir, detector)
+    return Recognizer(network, card, threads=threads, backend=backend, **options)
 
 
-def open_model(model: str | Path, models_dir: str | Path | None = None) -> tuple[onnx.ModelProto, Card]:
-    """The network as ONNX and its card, of whatever `load_recognizer` takes, except OpenVINO's files."""
+def open_model(
+    model: str | Path, models_dir: str | Path | None = None, detector: str | None = None
+) -> tuple[onnx.ModelProto, Card]:
+    """The network as ONNX and its card, of whatever `load_recognizer` takes, except OpenVINO's files.
+
+    `detector`: the one whose crops it is meant for. A shipped calibration on such crops takes the place of one on
+    others; where there is none, the card keeps its own.
+    """
     path, entry = locate_model(model, models_dir)
-    return _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
+    network, card = _from_onnx(path, entry) if path.suffix.lower() == ".onnx" else _from_checkpoint(path, entry)
+    if detector is None:
+        return network, card
+    origin = CropOrigin(*identify_detector(detector), card.contract.template)
+    if card.calibration is not None and card.calibration.crops is not None and card.calibration.crops.fits(origin):
+        return network, card
+    shipped = shipped_calibration(card.contract, origin)
+    return network, card.with_calibration(shipped) if shipped else card
 
 
 def _from_ir(
-    path: Path, folder: str | None, threads: int | None, backend: BackendName, precision: str | None, flip: bool | None
+    path: Path, threads: int | None, backend: BackendName, precision: str | None, options: dict[str, Any]
 ) -> Recognizer:
     if not path.is_file():
         raise VultusError(f"model file {path} does not exist")
@@ -69,7 +90,7 @@ def _from_ir(
     card = read_ir(path)
     bfloat16 = (precision or card.contract.precision) in ("bf16", "bfloat16")
     loaded = OpenVinoBackend(path, threads=threads, bfloat16=bfloat16)
-    return Recognizer(None, card, models_dir=folder, backend=loaded, precision=precision, flip=flip)
+    return Recognizer(None, card, backend=loaded, **options)
 
 
 def _from_onnx(path: Path, entry: ModelFile | None) -> tuple[onnx.ModelProto, Card]:
@@ -131,14 +152,20 @@ def _card(path: Path, contract: Contract, statement: Statement) -> Card:
 def _beside(path: Path) -> Calibration | None:
     """NAME.calibration.json beside a foreign file, as `vultus evaluate NAME.onnx --calibration` writes it."""
     side = path.with_suffix(".calibration.json")
-    return Calibration.from_json(side.read_text(encoding="utf-8")) if side.is_file() else None
+    if not side.exists():
+        return None
+    return Calibration.from_json(read_file(side, MOST, "the calibration", CalibrationError))
 
 
-def shipped_calibration(contract: Contract) -> Calibration | None:
-    """The calibration measured by us that ships with vultus for this contract, if there is one."""
+def shipped_calibration(contract: Contract, origin: CropOrigin | None = None) -> Calibration | None:
+    """The calibration measured by us that ships with vultus for this contract and crops like these, if there is one.
+
+    `origin`: by default that of the detector that is used by default.
+    """
+    wanted = origin or CropOrigin(*identify_detector(DETECTOR), contract.template)
     for file in resources.files("vultus.recognizer").joinpath("calibrations").iterdir():
         if file.name.endswith(".json"):
             text = file.read_text(encoding="utf-8")
-            if f'"{contract.id}"' in text:
+            if f'"{contract.id}"' in text and f'"{wanted.digest}"' in text:
                 return Calibration.from_json(text)
     return None

@@ -13,16 +13,19 @@ import onnx
 
 from vultus.errors import ContractError, VultusError
 from vultus.evaluation import Calibration
-from vultus.faces import Detector, Face, align, load_detector, select_faces, to_image
+from vultus.evaluation.calibration import CropOrigin
+from vultus.faces import Detector, Face, align, identify_detector, load_detector, select_faces, to_image
 from vultus.faces.face import Select
 from vultus.recognizer.backends import Backend, BackendName, TorchBackend, open_backend
 from vultus.recognizer.card import Card
 from vultus.recognizer.pixels import to_pixels
-from vultus.zoo import Contract
+from vultus.zoo import ZOO, Contract
 
 if TYPE_CHECKING:
     import torch
 
+DETECTOR = "yunet"
+"""Finds faces where nobody says otherwise."""
 BATCH = 32
 """Crops a run of the network."""
 PHOTOGRAPHS = 16
@@ -43,6 +46,7 @@ class Recognizer:
         backend: BackendName | Backend = "auto",
         precision: str | None = None,
         flip: bool | None = None,
+        detector: str | None = None,
     ) -> None:
         """Load and warm up.
 
@@ -53,6 +57,8 @@ class Recognizer:
                 onnxruntime computes more slowly than float32 (docs/deploying.md).
             precision: "bfloat16" computes so where OpenVINO and the CPU can; as the contract says by default.
             flip: add the embedding of the mirror image, at twice the cost; as the contract says by default.
+            detector: what finds faces, a name of the zoo or an .onnx file; by default the one whose crops the
+                calibration was measured on, or else yunet.
 
         Another precision or flip than the card's makes another contract, which has no calibration.
 
@@ -73,6 +79,7 @@ class Recognizer:
             self._backend = open_backend(model, backend, threads=threads, precision=card.contract.precision)
         self._models_dir = models_dir
         self.card = card
+        self._detector = detector or _detector_of(card)
         self.warm_up()
 
     def warm_up(self) -> None:
@@ -105,7 +112,12 @@ class Recognizer:
 
     @property
     def detector(self) -> Detector:
-        return load_detector(models_dir=self._models_dir)
+        return load_detector(self._detector, self._models_dir)
+
+    @property
+    def crops(self) -> CropOrigin:
+        """How `faces` makes crops: by which detector, onto which template."""
+        return CropOrigin(*identify_detector(self._detector), self.contract.template)
 
     def faces(self, image: str | Path | bytes | np.ndarray, select: Select = "all") -> list[Face]:
         """Detect and align: the faces of a photograph (path, bytes, or (H, W, 3) uint8 RGB), best score first.
@@ -182,6 +194,13 @@ class Recognizer:
                 "correct 'dim' in the contract"
             )
         return raw
+
+
+def _detector_of(card: Card) -> str:
+    """The detector of the card's calibration where it can be had by name, else the default."""
+    crops = card.calibration.crops if card.calibration else None
+    known = ZOO.get(crops.detector) if crops else None
+    return known.name if crops and known and known.sha256 == crops.digest else DETECTOR
 
 
 def _as_run(card: Card, precision: str | None, flip: bool | None) -> Card:

@@ -237,6 +237,8 @@ class _Person:
         self.done.templates += made.templates
         self.done.repeated += made.repeated
         self.done.position = max(self.done.position, made.position)
+        for one in made.doubtful:
+            self.notes.warning(self.entry.person, f"{one.image} {one.reason}")
         for one in made.skipped:
             self.notes.skipped(self.entry.person, one.image, one.reason, one.codes)
 

@@ -178,6 +178,7 @@ def _write_calibration(
         images=len(data),
         max_per_identity=capped,
         people=People.of(data.identities, data.people),
+        crops=data.origin,
     )
     save_atomically((found.to_json() + "\n").encode(), path)
 

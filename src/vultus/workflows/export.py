@@ -12,7 +12,7 @@ import onnx
 
 from vultus.data import FaceDataset, Seen
 from vultus.data.failures import lost_comparisons
-from vultus.errors import VultusError
+from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, calibrate
 from vultus.evaluation.calibration import People
 from vultus.files import save_atomically
@@ -58,6 +58,7 @@ def export(
     max_loss: float | None = None,
     flip: bool = False,
     compatible: str | None = None,
+    detector: str | None = None,
     models_dir: str | None = None,
 ) -> Card:
     """Write `model` (a run directory, a name, or a file of `load_recognizer`) at `out`, and its model card beside it.
@@ -73,6 +74,7 @@ def export(
             `max_loss` points (`conversion.MAX_LOSS`) of TAR at FAR 1e-3 is refused.
         flip: embeddings are those of the crop and its mirror image, added.
         compatible: "insightface" for a file that the package `insightface` prepares crops for as it must.
+        detector: what will find faces: of the shipped calibrations of a published model, the one on its crops is kept.
 
     Raises:
         VultusError: what cannot be opened, options that do not go together, views that share people, a conversion
@@ -83,7 +85,9 @@ def export(
     crops = FaceDataset.open(calibration_crops) if calibration_crops is not None else None
     checked = FaceDataset.open(check_data) if check_data is not None else None
     thresholds = FaceDataset.open(calibrate_data) if calibrate_data is not None else None
-    source = _open(model, out, name, licence, models_dir)
+    if detector is not None and (thresholds is not None or Path(model).is_dir()):
+        raise VultusError("--detector chooses among shipped calibrations; --calibrate DATA knows whose crops it holds")
+    source = _open(model, out, name, licence, models_dir, detector)
     if thresholds is not None:
         _refuse_seen(thresholds, source.seen)
     if crops is not None:
@@ -143,9 +147,13 @@ def _check_options(
         raise VultusError("--compatible insightface: that package runs .onnx files in fp32, fp16 or int8")
 
 
-def _open(model: str | Path, out: Path, name: str | None, licence: str | None, models_dir: str | None) -> _Source:
+def _open(
+    model: str | Path, out: Path, name: str | None, licence: str | None, models_dir: str | None, detector: str | None
+) -> _Source:
     if not Path(model).is_dir():
-        found, card = open_model(model, models_dir)
+        found, card = open_model(model, models_dir, detector)
+        if detector is not None and (card.calibration is None or card.calibration.crops is None):
+            raise CalibrationError(f"no calibration of {card.name} on crops by {detector} is known", "no_calibration")
         chain = card.provenance.get("ancestry") or []
         terms = licence + _inherited(chain) if licence else card.licence
         return _Source(found, dataclasses.replace(card, name=name or card.name, licence=terms))
@@ -266,6 +274,7 @@ def calibrate_on(recognizer: Recognizer, data: FaceDataset, max_per_identity: in
         max_per_identity=max_per_identity,
         mated_failures=lost_comparisons(data),
         people=People.of(data.identities, data.people),
+        crops=data.origin,
     )
 
 

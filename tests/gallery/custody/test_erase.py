@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select
 
 from vultus.errors import VultusError
 from vultus.gallery.custody import catch_up, erase, ledger, record_consent, verify_receipt
@@ -92,9 +92,9 @@ def test_a_damaged_key_keeps_nobody_from_being_erased(people):
     people.add("bert")
     with people.store.writing() as write:
         mine = schema.person_keys.c.person_id == people.find("anna").id
-        write.connection.execute(update(schema.person_keys).where(mine).values(sealed=b"\0" * 60))
+        write.update(schema.person_keys, mine, sealed=b"\0" * 60)
         mine = schema.person_keys.c.person_id == people.find("bert").id
-        write.connection.execute(delete(schema.person_keys).where(mine))
+        write.delete(schema.person_keys, mine)
     assert len(erase(people.store, "staff", ["anna", "bert"]).receipts) == 2
     assert [entry.subject for entry in people.log()[-2:]] == [None, None]
 

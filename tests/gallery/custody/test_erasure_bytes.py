@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from vultus.gallery.custody import ConsentGiven, erase, ledger, record_in
 from vultus.gallery.index import SnapshotError, Table
@@ -138,7 +138,7 @@ class Crowd:
             record_in(write, bound, person, key, ConsentGiven(basis, client))
             templates.add(write, bound, person, key, samples)
             values = {"collection_id": bound.id, "client_key": client, "person_id": person.id, "request": "0" * 64}
-            write.connection.execute(insert(schema.writes).values(**values, result={"person": person_id}, at=write.now))
+            write.insert(schema.writes, **values, result={"person": person_id}, at=write.now)
             write.audit("enrolled", bound.uuid, key.pseudonym, {"templates": count})
         self.rows[person_id] = list(rows)
         self.crops[person_id] = crops

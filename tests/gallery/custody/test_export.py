@@ -9,7 +9,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from sqlalchemy import update
 
 from vultus.errors import VultusError
 from vultus.gallery.custody import export_person, record_consent, retain_until, withdraw_consent
@@ -120,7 +119,7 @@ def test_templates_of_the_next_model_are_told_apart(anna, tmp_path):
     with store.writing() as write:
         sealed = store.key.wrap(b"\1" * 32, rotation_bound(people.collection.uuid))
         values = {"next_model": "m2", "next_contract_id": "contract-2", "next_dim": 48, "next_rotation_key": sealed}
-        write.connection.execute(update(schema.collections).values(values))
+        write.update(schema.collections, **values)
     with store.writing() as write:
         bound = people.collection
         person = persons.require(store, write.connection, bound, "anna")

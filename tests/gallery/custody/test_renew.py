@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from vultus.errors import VultusError
 from vultus.gallery.custody.renew import renew
@@ -128,7 +128,7 @@ def test_the_next_models_templates_are_renewed_too(place: str | Path) -> None:
             "next_dim": DIM,
             "next_rotation_key": store.key.wrap(key, collections.rotation_bound(bound.uuid)),
         }
-        write.connection.execute(update(collection_rows).where(collection_rows.c.id == bound.id).values(values))
+        write.update(collection_rows, collection_rows.c.id == bound.id, **values)
         for number, row in enumerate(later):
             person = persons.require(store, write.connection, bound, f"person-{number}")
             own = persons.key_of(store, write.connection, person)
@@ -141,9 +141,11 @@ def test_the_next_models_templates_are_renewed_too(place: str | Path) -> None:
         bound = collections.get(store, write.connection, "default")
         successor = bound.successor
         assert successor is not None and successor.rotation.matrix[0, 0] != Rotation(key, DIM).matrix[0, 0]
-        values = {"contract_id": "next", "sealed_rotation_key": select(collection_rows.c.next_rotation_key)
-                  .where(collection_rows.c.id == bound.id).scalar_subquery()}  # fmt: skip
-        write.connection.execute(update(collection_rows).where(collection_rows.c.id == bound.id).values(values))
+        next_key = write.connection.execute(
+            select(collection_rows.c.next_rotation_key).where(collection_rows.c.id == bound.id)
+        ).scalar_one()
+        values = {"contract_id": "next", "sealed_rotation_key": next_key}
+        write.update(collection_rows, collection_rows.c.id == bound.id, **values)
     bound, rows = read(store)
     assert np.allclose(bound.rotation.undo(rows), later, atol=2e-6)
     store.close()

@@ -20,9 +20,9 @@ from vultus.gallery.custody.restore import restore
 from vultus.gallery.protection import KeyEncryptionKey, ProtectionError
 from vultus.gallery.settings import Settings
 from vultus.gallery.store import Sample, Store, collections, follow, persons, templates
-from vultus.gallery.store.log import verify_log
 from vultus.gallery.store.schema import audit, changes, erasures, gallery, metadata
 from vultus.gallery.store.schema import persons as person_rows
+from vultus.gallery.store.verification import verify_gallery
 
 from ..databases import PostgreSQLServer
 
@@ -234,4 +234,4 @@ def store_place(store: Store) -> str | Path:
 
 
 def findings(store: Store) -> list[str]:
-    return [str(one) for one in verify_log(store)]
+    return [str(one) for one in verify_gallery(store)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from vultus.errors import VultusError
 from vultus.gallery.custody import (
@@ -28,13 +28,13 @@ def text(days: float) -> str:
 
 def set_person(people, name: str, **values) -> None:
     with people.store.writing() as write:
-        write.connection.execute(update(schema.persons).where(schema.persons.c.external_id == name).values(values))
+        write.update(schema.persons, schema.persons.c.external_id == name, **values)
 
 
 def expire(people, name: str, when: str) -> None:
     with people.store.writing() as write:
         mine = schema.consents.c.person_id == people.find(name).id
-        write.connection.execute(update(schema.consents).where(mine).values(expires_at=when))
+        write.update(schema.consents, mine, expires_at=when)
 
 
 def test_nobody_is_due_where_nothing_is_said(people):
@@ -148,7 +148,7 @@ def test_who_was_seen_after_the_list_was_made_is_kept(new_people, monkeypatch):
     listed = due(people.store, "staff")
     with people.store.writing() as write:
         persons.seen(write, [people.find("anna").id])
-        write.connection.execute(delete(schema.persons).where(schema.persons.c.external_id == "bert"))
+        write.delete(schema.persons, schema.persons.c.external_id == "bert")
     monkeypatch.setattr(retention, "due", lambda store, collection: listed)
     done = sweep(people.store, "staff", dry_run=False)
     assert len(done.due) == 3 and len(done.receipts) == 1

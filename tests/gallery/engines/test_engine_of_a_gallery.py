@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, update
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.engines import EngineLive, MilvusEngine, positions
@@ -124,8 +123,8 @@ def cut_over(people: People, dim: int) -> None:
     collection, store = people.collection, people.store
     with store.writing() as write:
         values = {"contract_id": "contract-b", "dim": dim}
-        write.connection.execute(update(collection_rows).where(collection_rows.c.id == collection.id).values(values))
-        write.connection.execute(delete(template_rows).where(template_rows.c.collection_id == collection.id))
+        write.update(collection_rows, collection_rows.c.id == collection.id, **values)
+        write.delete(template_rows, template_rows.c.collection_id == collection.id)
         write.append("rebuild", collection.id)
         moved = collections.refreshed(store, write.connection, collection)
         for info in persons.listed(write.connection, collection):

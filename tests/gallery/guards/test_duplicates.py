@@ -43,7 +43,7 @@ def test_each_further_photograph_counts_as_a_further_search(calibration: Calibra
     (one,) = find_duplicates([[hit(1, 0.9)]], None, calibration, 0.01, 20)
     (three,) = find_duplicates([[hit(1, 0.9)], [], []], None, calibration, 0.01, 20)
     assert three.threshold.score > one.threshold.score
-    assert three.threshold == search_threshold(calibration, 0.01, 60, extrapolate=True)
+    assert three.threshold == search_threshold(calibration, 0.01, 60)
 
 
 def test_strangers_with_several_photographs_warn_no_more_often_than_asked(calibration: Calibration) -> None:
@@ -58,8 +58,8 @@ def test_strangers_with_several_photographs_warn_no_more_often_than_asked(calibr
 
 def test_beyond_the_calibration_the_warning_says_what_it_is_worth(calibration: Calibration) -> None:
     threshold = duplicate_threshold(calibration, 0.001, 10_000_000)
-    assert threshold.score == calibration.threshold_at(calibration.lowest, extrapolate=True).score
-    assert threshold.fpir == pytest.approx(expected_fpir(calibration.lowest, 10_000_000))
+    assert threshold.score == calibration.threshold_at(calibration.floor).score
+    assert threshold.fpir == pytest.approx(expected_fpir(calibration.floor, 10_000_000))
     assert (threshold.fpir or 0) > 0.001
     (found,) = find_duplicates([[hit(1, 0.99)]], None, calibration, 0.001, 10_000_000)
     assert found.threshold == threshold

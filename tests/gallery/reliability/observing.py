@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from vultus.gallery import Gallery
 from vultus.gallery.custody import consents_of, ledger
 from vultus.gallery.live import Current, Live
-from vultus.gallery.store import Collection, Store, collections, log, persons, templates
+from vultus.gallery.store import Collection, Store, collections, persons, templates, verification
 from vultus.gallery.store import schema as tables
 
 from . import writer
@@ -204,7 +204,7 @@ def check_whole(gallery: Gallery, place: str | Path, before: State, told: Sequen
         store = fresh._binding.store
         state = observed(store)
         assert state in possible(before, told), (state, told[-1].pending)
-        assert log.verify_log(store) == []
+        assert verification.verify_gallery(store) == []
         with store.reading() as connection:
             row = connection.execute(select(tables.gallery)).one()
             first, last, count = connection.execute(

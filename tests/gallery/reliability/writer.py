@@ -37,7 +37,7 @@ class Bare:
     """A recogniser of which only the contract is needed: embeddings are invented."""
 
     name = "bare"
-    calibration = None
+    calibration = crops = None
     contract = Contract("bare", DIM, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
     def faces(self, image, select="all"):

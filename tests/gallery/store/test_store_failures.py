@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from vultus.errors import VultusError
-from vultus.gallery.store import Store, collections, log, persons, sqlite
+from vultus.gallery.store import Store, collections, persons, sqlite, verification
 from vultus.gallery.store import postgresql as server
 from vultus.gallery.store.persons import listed
 
@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_refuses_a_write_people_of(file):
             enrol(store, collection, f"person {i:03}", 10)
             done.append(f"person {i:03}")
     one_line(error, store)
-    assert done and names(store) == done and log.verify_log(store) == []
+    assert done and names(store) == done and verification.verify_gallery(store) == []
     store.close()
     store = Store.open(file)  # there is room again
     enrol(store, collection, "person 999", 10)
@@ -84,7 +84,7 @@ def test_a_file_that_may_not_grow_loses_nothing(file):
     [(done, said)] = at_once(fill)
     assert done and "\n" not in said and ("disk error" in said or "disk is full" in said), said
     store = Store.open(file)
-    assert names(store) == done and log.verify_log(store) == []
+    assert names(store) == done and verification.verify_gallery(store) == []
     store.close()
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_told(file, damage):
         opened = Store.open(file)
         try:
             names(opened)
-            log.verify_log(opened)
+            verification.verify_gallery(opened)
             with opened.reading() as connection:
                 for one in listed(connection, people_of(opened)):
                     persons.require(opened, connection, people_of(opened), one.external_id)
@@ -190,7 +190,7 @@ def test_a_server_that_stops_and_comes_back(postgresql: PostgreSQLServer, served
             postgresql.start()
     assert names(served) == ["before"]
     enrol(served, collection, "later")
-    assert names(served) == ["before", "later"] and log.verify_log(served) == []
+    assert names(served) == ["before", "later"] and verification.verify_gallery(served) == []
 
 
 def test_a_connection_that_is_cut_costs_its_transaction_only(postgresql: PostgreSQLServer, served):
@@ -203,7 +203,7 @@ def test_a_connection_that_is_cut_costs_its_transaction_only(postgresql: Postgre
         )
     one_line(error, served)
     enrol(served, collection, "later")
-    assert names(served) == ["later"] and log.verify_log(served) == []
+    assert names(served) == ["later"] and verification.verify_gallery(served) == []
 
 
 def test_who_waits_for_another_server_in_vain_is_told(postgresql: PostgreSQLServer, served, monkeypatch):

@@ -6,7 +6,6 @@ import random
 
 import numpy as np
 import pytest
-from sqlalchemy import update
 
 from vultus.gallery.delta import Delta
 from vultus.gallery.index import Table
@@ -137,7 +136,7 @@ class History:
                 templates.add(write, self.collection, person, key, [templates.Sample(row)], contract_id=contract,
                               announce=False)  # fmt: skip
         mine = collection_table.c.id == self.collection.id
-        write.connection.execute(update(collection_table).where(mine).values(contract_id=contract))
+        write.update(collection_table, mine, contract_id=contract)
         write.append("rebuild", self.collection.id)
         write.announce(self.collection.id)
 

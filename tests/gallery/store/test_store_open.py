@@ -12,7 +12,7 @@ from vultus.errors import VultusError
 from vultus.gallery.audit import GENESIS
 from vultus.gallery.protection import KeyEncryptionKey, ProtectionError
 from vultus.gallery.protection.keys import default_key_path
-from vultus.gallery.store import Store, log, migrate
+from vultus.gallery.store import Store, log, migrate, verification
 from vultus.gallery.store.schema import gallery
 
 from ..databases import PostgreSQLServer
@@ -69,7 +69,7 @@ def test_a_newer_and_an_older_gallery_are_told(place, monkeypatch):
     monkeypatch.setattr(migrate, "HEAD", "0000")
     with pytest.raises(VultusError, match=r"newer vultus.*update"):
         Store.open(place)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", "0009")
     with pytest.raises(VultusError, match=r"older vultus.*upgrade"):
         Store.open(place)
 
@@ -138,7 +138,7 @@ def test_two_processes_making_it_at_once_make_one(place):
     store = Store.open(place)
     with store.reading() as connection:
         assert [entry.kind for entry in log.entries(connection)] == ["gallery_created"]
-    assert log.verify_log(store) == []
+    assert verification.verify_gallery(store) == []
     store.close()
     assert len(list(Path(os.environ["XDG_CONFIG_HOME"]).glob("vultus/keys/*"))) == 1
 

@@ -10,9 +10,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import event, select
 
-from vultus.gallery.store import Store, log, persons, sqlite
+from vultus.gallery.store import Store, persons, sqlite, verification
 from vultus.gallery.store.schema import gallery
 
 from ..databases import PostgreSQLServer
@@ -27,7 +27,7 @@ def pending(store: Store) -> bool:
 def erase(store: Store, collection, name: str) -> None:
     with store.writing() as write:
         persons.remove(write, collection, persons.require(store, write.connection, collection, name))
-        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.own(scrub_pending=True)
 
 
 def test_an_erasure_that_was_cut_short_is_made_good_by_who_opens_next(place, store, collection):
@@ -66,7 +66,7 @@ def test_what_asks_for_a_scrub_without_a_change_waits_for_its_own(place, store, 
         done = scrub()
         with other.writing() as write:
             write.audit(kind, collection.uuid, None)
-            write.connection.execute(update(gallery).values(scrub_pending=True))
+            write.own(scrub_pending=True)
         return done
 
     other = Store.open(place)
@@ -130,7 +130,7 @@ def test_a_scrub_without_room_is_told_and_made_good(tmp_path, monkeypatch, limit
     [told] = at_once(scrubbed)
     assert "is full" in str(told) or "could not be read or written (disk error)" in str(told), told
     store = Store.open(tmp_path / "people.db")  # there is room again
-    assert not pending(store) and log.verify_log(store) == []
+    assert not pending(store) and verification.verify_gallery(store) == []
     store.close()
 
 

@@ -109,10 +109,16 @@ def settings(
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Settings to change; none shows them.")
     ] = None,
+    accept_calibration: Annotated[
+        bool,
+        typer.Option("--accept-calibration", help="Let the calibration that the model file holds now decide."),
+    ] = False,
 ) -> None:
     """A collection's settings, shown or changed. Values are JSON (true, 30, null) or text."""
     wanted = setting_values(changes)
     with at.open() as people:
+        if accept_calibration:
+            warn([f"from now on the calibration {people.accept_calibration()} decides"])
         now = people.configure(**wanted) if wanted else people.info.settings
     if wanted.get("require_consent"):
         warn(

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 MOST = 50
 """Entries listed unless --limit says more."""
 KINDS = (
-    *("backup_made", "collection_created", "collection_renewed", "consent_recorded", "consent_withdrawn"),
+    *(
+        "backup_made",
+        "calibration_bound",
+        "calibration_changed",
+        "collection_created",
+        "collection_renewed",
+        "consent_recorded",
+        "consent_withdrawn",
+    ),
     *("cut_over", "described", "enrolled", "erased", "erasure_replayed", "exported", "gallery_created", "identified"),
     *("investigated", "key_rotated", "listed", "log_mended", "model_adopted", "reembedded", "reembedding_abandoned"),
-    *("reembedding_begun", "restored", "retention_changed", "settings_changed", "suspended", "template_removed"),
-    "verified",
+    *("reembedding_begun", "restored", "retention_changed", "rollback_accepted", "settings_changed", "suspended"),
+    *("template_removed", "upgraded", "verified"),
 )
 """Kinds of entries that there can be."""
 LONGEST = 160
@@ -39,11 +47,20 @@ def audit(
         bool, typer.Option("--verify", help="Check the whole log; exit code 1 if it was changed.")
     ] = False,
     anchors: Annotated[
-        list[str] | None, typer.Option("--anchor", help="With --verify: an anchor that was kept elsewhere.")
+        list[str] | None,
+        typer.Option("--anchor", help="With --verify: an anchor that was kept elsewhere, or file:PATH of many."),
     ] = None,
     anchor_out: Annotated[
         bool, typer.Option("--anchor-out", help="Print the anchor of the log's end, to keep.")
     ] = False,
+    anchor_to: Annotated[
+        list[str] | None,
+        typer.Option("--anchor-to", help="Send the anchor to file:PATH, syslog or https://…, as a daily job does."),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept-rollback", help="REASON: go on with a database that was put back to an earlier state."),
+    ] = None,
     mend: Annotated[str | None, typer.Option("--mend", help="REASON: let a log that was changed be added to.")] = None,
     person: Annotated[str | None, typer.Option(help="Only entries about this person.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind, as erased.")] = None,
@@ -54,8 +71,8 @@ def audit(
 
     The log is of the whole database. People are pseudonyms in it, which nobody can trace once they are erased.
     """
-    if sum((verify, anchor_out, mend is not None)) > 1:
-        raise VultusError("give one of --verify, --anchor-out and --mend")
+    if sum((verify, anchor_out, bool(anchor_to), mend is not None, accept is not None)) > 1:
+        raise VultusError("give one of --verify, --anchor-out, --anchor-to, --mend and --accept-rollback")
     if anchors and not verify:
         raise VultusError("--anchor belongs to --verify; --anchor-out prints one")
     if kind is not None and kind not in KINDS:
@@ -66,6 +83,12 @@ def audit(
         elif anchor_out:
             anchor = people.custody.anchor()
             at.answer({"anchor": anchor}, anchor)
+        elif anchor_to:
+            anchor = people.custody.send_anchor(anchor_to)
+            at.answer({"anchor": anchor, "sent_to": anchor_to}, f"sent {anchor} to {', '.join(anchor_to)}")
+        elif accept is not None:
+            people.custody.accept_rollback(accept)
+            at.answer({"accepted": True}, "the gallery goes on from this earlier state; an entry of the log says so")
         elif mend is not None:
             found = people.custody.mend_log(mend)
             at.answer(
@@ -77,7 +100,9 @@ def audit(
 
 
 def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
-    found = people.custody.verify_log(anchors)
+    from vultus.gallery.store.anchors import read_anchors
+
+    found = people.custody.verify_log([one for given in anchors for one in read_anchors(given)])
     end = people.custody.anchor()
     entries = int(end.partition(":")[0])
 
@@ -87,9 +112,9 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
         if len(found) > MOST:
             typer.echo(f"and {len(found) - MOST:,} more")
         if found:
-            typer.echo(f"the audit log was tampered with: {count(len(found), 'finding')} in {entries:,} entries")
+            typer.echo(f"the gallery was tampered with: {count(len(found), 'finding')}, {entries:,} entries in its log")
         else:
-            typer.echo(f"the audit log is whole: {count(entries, 'entry', 'entries')}")
+            typer.echo(f"the audit log and the rows are whole: {count(entries, 'entry', 'entries')}")
             typer.echo(f"anchor to keep elsewhere: {end}")
 
     document = {"whole": not found, "entries": entries, "anchor": end, "findings": [asdict(one) for one in found]}

@@ -238,7 +238,8 @@ def _alarms(done: Enrolled) -> list[str]:
         f"{done.person} looks like {other.person} (score {other.score:.3f}); is one person enrolled twice?"
         for other in done.duplicates
     ]
-    return [*(f"skipped {one.image}: {one.reason}" for one in done.skipped), *alike, *done.warnings]
+    odd = [f"{one.image} {one.reason}" for one in done.doubtful]
+    return [*(f"skipped {one.image}: {one.reason}" for one in done.skipped), *odd, *alike, *done.warnings]
 
 
 def _tell_enrolled(done: Enrolled, where: str) -> None:

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     command(app, "rotate-key")(rotate_key)
     command(app)(snapshot)
     command(app)(follow)
+    command(app)(upgrade)
 
 
 def backup(
@@ -69,6 +70,15 @@ def restore(
     warn(["consents withdrawn and templates removed since the backup are as they were then: withdraw and remove again"])
     document = {**asdict(done), "backup": {**asdict(done.backup), "path": str(done.backup.path)}}
     at.answer(document, f"restored {told}, as of {done.backup.made}{again}")
+
+
+def upgrade(at: At) -> None:
+    """Bring a gallery that an older vultus made to this version's tables. Make a backup first; close it elsewhere."""
+    from vultus.gallery.store import Store
+
+    before, after = Store.upgrade(at.gallery, at.key, at.actor)
+    told = f"is at {after} already" if before == after else f"was brought from {before} to {after}; its rows are sealed"
+    at.answer({"from": before, "to": after}, f"the gallery {told}")
 
 
 def reembed(

@@ -1,6 +1,7 @@
 """Scores that mean something: thresholds by error rate, weights of evidence, and what other people may show."""
 
 from vultus.evaluation.calibration.cllr import cllr, min_cllr
+from vultus.evaluation.calibration.crops import CropOrigin
 from vultus.evaluation.calibration.likelihood import Likelihood
 from vultus.evaluation.calibration.measure import calibrate, calibrate_scores
 from vultus.evaluation.calibration.people import People
@@ -11,6 +12,7 @@ from vultus.evaluation.calibration.thresholds import CalibrationPoint, Threshold
 __all__ = [
     "Calibration",
     "CalibrationPoint",
+    "CropOrigin",
     "Likelihood",
     "People",
     "Reliability",

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from vultus.errors import CalibrationError
 from vultus.evaluation.calibration.cllr import (
     ScoreCounts,
     counted_cllr,
@@ -27,11 +26,15 @@ from vultus.evaluation.calibration.cllr import (
     pool_adjacent_violators,
 )
 from vultus.evaluation.calibration.reliability import Reliability, reliability
+from vultus.evaluation.calibration.thresholds import invalid
 from vultus.evaluation.intervals import MINIMUM_ERRORS
 from vultus.evaluation.scores.pairs import BIN, PairScores
 
 STEPS = 64
 """Steps of the isotonic map that are kept."""
+
+SLACK = 1e-6
+"""Of the bounds that are compared: rounding."""
 
 PENALTY = 1e-6
 """On the squares of slope and offset, the scores in units of their standard deviation."""
@@ -56,6 +59,29 @@ class Likelihood:
     """Bits, of the best non-decreasing map of these scores."""
     reliability: Reliability
     """Of the logistic map on the calibration's own scores."""
+
+    def check(self, mated: int, non_mated: int) -> None:
+        """CalibrationError (code calibration_invalid) for ratios that so many comparisons cannot have shown."""
+        starts, values = np.array(self.steps, np.float64).reshape(-1, 2).T
+        numbers = (self.slope, self.offset, self.lowest, self.highest, self.cllr, self.min_cllr, *starts, *values)
+        if not np.isfinite(numbers).all() or min(self.cllr, self.min_cllr) < 0:
+            raise invalid("its likelihood ratios hold something that is no number")
+        bounds = -log(max(1.0, mated / MINIMUM_ERRORS)), log(max(1.0, non_mated / MINIMUM_ERRORS))
+        if not bounds[0] - SLACK <= self.lowest <= 0 <= self.highest <= bounds[1] + SLACK:
+            raise invalid(
+                f"its likelihood ratios reach from {self.lowest:.3g} to {self.highest:.3g}, beyond what {mated:,} "
+                f"mated and {non_mated:,} non-mated comparisons show"
+            )
+        steps_are_good = (
+            len(starts)
+            and (np.abs(starts) <= 1 + BIN).all()
+            and (np.diff(starts) > 0).all()
+            and (np.diff(values) >= 0).all()
+            and self.lowest - 1e-4 <= values[0] <= values[-1] <= self.highest + 1e-4
+        )
+        if not steps_are_good:
+            raise invalid("the steps of its likelihood ratios do not rise within their bounds")
+        self.reliability.check()
 
     def llr(self, score: np.ndarray | float) -> np.ndarray:
         """Natural log-likelihood ratio of each score, by the logistic map; NaN stays NaN."""
@@ -87,13 +113,13 @@ class Likelihood:
         try:
             values = dict(plain)
             steps = values.pop("steps")
+            if max(len(steps["score"]), len(steps["llr"])) > STEPS:
+                raise ValueError(f"more than {STEPS} steps")
             pairs = tuple((float(s), float(v)) for s, v in zip(steps["score"], steps["llr"], strict=True))
             diagram = Reliability.from_dict(values.pop("reliability"))
             return cls(**{name: float(value) for name, value in values.items()}, steps=pairs, reliability=diagram)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(
-                f"calibration with unreadable likelihood ratios ({error}): calibrate again"
-            ) from None
+        except (AttributeError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise invalid(f"its likelihood ratios are unreadable ({error})") from None
 
 
 def fit_likelihood(scores: PairScores) -> Likelihood:

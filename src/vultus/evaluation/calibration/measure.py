@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from vultus.errors import CalibrationError, VultusError
+from vultus.evaluation.calibration.crops import CropOrigin
 from vultus.evaluation.calibration.likelihood import fit_likelihood
 from vultus.evaluation.calibration.people import People
 from vultus.evaluation.calibration.prediction import (
@@ -51,6 +52,7 @@ def calibrate(
     max_per_identity: int | None = None,
     mated_failures: int | np.ndarray = 0,
     people: People | None = None,
+    crops: CropOrigin | None = None,
 ) -> Calibration:
     """Calibrate over all pairs of `embeddings` (N, D) float32 unit rows with `labels` (N,) integers.
 
@@ -71,6 +73,7 @@ def calibrate(
         images=len(labels),
         max_per_identity=max_per_identity,
         people=people,
+        crops=crops,
     )
 
 
@@ -84,6 +87,7 @@ def calibrate_scores(
     images: int = 0,
     max_per_identity: int | None = None,
     people: People | None = None,
+    crops: CropOrigin | None = None,
 ) -> Calibration:
     """The same from comparisons that are already made: what an evaluation has computed is not computed again."""
     compared = scores.comparisons
@@ -123,6 +127,7 @@ def calibrate_scores(
         tail=tail.tail if tail else None,
         likelihood=fit_likelihood(scores),
         people=people,
+        crops=crops,
     )
 
 

@@ -52,7 +52,10 @@ class People:
 
     @classmethod
     def from_dict(cls, plain: dict[str, str]) -> People:
+        """Raises KeyError, TypeError or ValueError for another form."""
         text, width = plain["hashes"], len(_hash("", ""))
+        if not isinstance(text, str) or not isinstance(plain["dataset"], str) or len(text) % width:
+            raise ValueError("hashed names that are none")
         return cls(plain["dataset"], frozenset(text[at : at + width] for at in range(0, len(text), width)))
 
 

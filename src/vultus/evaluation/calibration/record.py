@@ -7,14 +7,18 @@ says so; never a guess.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import operator
 from dataclasses import dataclass, fields, replace
-from math import expm1, log1p
+from functools import cached_property
+from math import expm1, isfinite, log1p
 from typing import Any
 
 import numpy as np
 
 from vultus.errors import CalibrationError
+from vultus.evaluation.calibration.crops import CropOrigin
 from vultus.evaluation.calibration.likelihood import Likelihood
 from vultus.evaluation.calibration.people import People
 from vultus.evaluation.calibration.prediction import Sample, prediction, prediction_of_estimate
@@ -22,15 +26,18 @@ from vultus.evaluation.calibration.tail import Tail
 from vultus.evaluation.calibration.thresholds import (
     CalibrationPoint,
     Threshold,
+    check_beyond,
+    check_points,
     check_rate,
     from_columns,
+    invalid,
     is_decade,
     threshold_of,
     to_columns,
 )
 from vultus.evaluation.intervals import Interval, needed_comparisons
 
-FORMAT = "vultus-calibration-2"
+FORMAT = "vultus-calibration-3"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,12 @@ class Calibration:
     likelihood: Likelihood
     people: People | None = None
     """Hashed names of the identities, to refuse a test on them."""
+    crops: CropOrigin | None = None
+    """How the crops were made; None where nobody knows: crops that came aligned, drawn ones, a list of scores."""
+
+    def __post_init__(self) -> None:
+        """CalibrationError (code calibration_invalid) for what cannot have been measured; see `_check`."""
+        _check(self)
 
     @classmethod
     def fit(
@@ -79,6 +92,7 @@ class Calibration:
         images: int = 0,
         max_per_identity: int | None = None,
         people: People | None = None,
+        crops: CropOrigin | None = None,
     ) -> Calibration:
         """Fit to a list of comparisons, in scikit-learn's manner, but at once: the result is frozen and can be stored.
 
@@ -102,7 +116,14 @@ class Calibration:
             images=images,
             max_per_identity=max_per_identity,
             people=people,
+            crops=crops,
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of its canonical JSON: the same thresholds, of the same data, made the same way."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def floor(self) -> float:
@@ -123,7 +144,8 @@ class Calibration:
         found = self._point(fmr, extrapolate)
         if found is None:
             raise CalibrationError(f"a false match rate of {fmr:.3g} is {self._unsupported(fmr, extrapolate)}")
-        return threshold_of(found, fmr, self.source, extrapolated=found.fmr < self.floor)
+        detector = self.crops.detector if self.crops else None
+        return threshold_of(found, fmr, self.source, found.fmr < self.floor, detector)
 
     @staticmethod
     def fmr_for_fpir(fpir: float, n_templates: int) -> float:
@@ -179,8 +201,9 @@ class Calibration:
         if not self.images:
             people = f"pairs of {self.identities:,} identities" if self.identities else "pairs of unknown people"
         unsure = ", pairs taken for independent" if self.independent else ""
+        crops = f"crops by {self.crops}" if self.crops else "crops by an unknown detector"
         lines = [
-            f"calibrated on {self.source} ({self.split}): {people}",
+            f"calibrated on {self.source} ({self.split}): {people}, {crops}",
             (
                 f"{self.mated:,} mated and {self.non_mated:,} non-mated pairs support false match rates down to "
                 f"{self.floor:.2g}{unsure}; {self.created[:10]}, vultus {self.vultus_version}, contract "
@@ -208,6 +231,7 @@ class Calibration:
             "tail": vars(self.tail).copy() if self.tail else None,
             "likelihood": self.likelihood.to_dict(),
             "people": self.people.to_dict() if self.people else None,
+            "crops": self.crops.to_dict() if self.crops else None,
         }
 
     def to_json(self) -> str:
@@ -215,32 +239,40 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Calibration:
-        """Raises CalibrationError for another format or a missing, unknown or empty field."""
+        """Raises CalibrationError for another format (code calibration_format), or a missing, unknown or impossible
+        field (calibration_invalid)."""
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
-            raise CalibrationError(f"not a calibration: format is {found!r}, expected {FORMAT!r}; calibrate again")
+            raise CalibrationError(
+                f"not a calibration: format is {str(found)[:60]!r}, expected {FORMAT!r}; calibrate again",
+                "calibration_format",
+            )
         values = {name: value for name, value in plain.items() if name != "format"}
         names = {field.name for field in fields(cls)}
         if missing := sorted(names ^ set(values)):
-            raise CalibrationError(f"calibration with missing or unknown fields {', '.join(missing)}: calibrate again")
+            raise invalid(f"fields {', '.join(missing)[:200]} are missing or unknown")
         values["points"], values["extrapolated"] = (from_columns(values[name]) for name in ("points", "extrapolated"))
-        if not values["points"]:
-            raise CalibrationError("calibration without points: calibrate again on more data")
         values["likelihood"] = Likelihood.from_dict(values["likelihood"])
         try:
-            values["images_of_people"] = tuple((int(n), int(g)) for n, g in values["images_of_people"])
+            images = values["images_of_people"]
+            values["images_of_people"] = tuple((operator.index(n), operator.index(g)) for n, g in images)
             values["tail"] = Tail(**values["tail"]) if values["tail"] else None
             values["people"] = People.from_dict(values["people"]) if values["people"] else None
-        except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(f"calibration with an unreadable field ({error}): calibrate again") from None
-        return cls(**values)
+            values["crops"] = CropOrigin.from_dict(values["crops"]) if values["crops"] else None
+            return cls(**values)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise invalid(f"a field is unreadable ({' '.join(str(error).split())[:100]})") from None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Calibration:
+        """As `from_dict`; what is no JSON is calibration_format."""
         try:
             plain = json.loads(text)
-        except ValueError as error:
-            raise CalibrationError(f"calibration that is not JSON ({error}): calibrate again") from None
+        except (ValueError, RecursionError) as error:
+            raise CalibrationError(
+                f"a calibration that is not JSON ({' '.join(str(error).split())[:100]}): calibrate again",
+                "calibration_format",
+            ) from None
         return cls.from_dict(plain)
 
     def _point(self, fmr: float, extrapolate: bool) -> CalibrationPoint | None:
@@ -273,3 +305,55 @@ class Calibration:
         if people.sum() < 2 or counts.min() <= 0:
             raise CalibrationError("a prediction needs at least two identities and one image")
         return Sample.all_pairs(counts, people)
+
+
+def _check(found: Calibration) -> None:
+    """Refuse what no measurement can have given. Who forges consistently passes: a gallery knows its calibration."""
+    _check_fields(found)
+    if not found.points or not found.non_mated:
+        raise invalid("it has no points")
+    _check_counts(found)
+    # All cosines of N unit vectors add up to at least -N / 2, the mated ones to at most their number.
+    least = -(found.images / 2 + found.mated) / found.non_mated if found.images else -0.1
+    check_points(found.points, found.non_mated, max(-1.0, least))
+    check_beyond(found.extrapolated, found.points[-1])
+    found.likelihood.check(found.mated, found.non_mated)
+
+
+def _check_fields(found: Calibration) -> None:
+    """Types and lengths."""
+    texts = ("source", "data_digest", "split", "contract_id", "created", "vultus_version")
+    if wrong := [
+        name for name in texts if not isinstance(getattr(found, name), str) or len(getattr(found, name)) > 2000
+    ]:
+        raise invalid(f"{wrong[0]} is no text of at most 2,000 characters")
+    capped = found.max_per_identity
+    counts = (found.identities, found.images, found.mated, found.non_mated, 0 if capped is None else capped)
+    if any(type(count) is not int or not 0 <= count < 2**53 for count in counts) or type(found.independent) is not bool:
+        raise invalid("its counts are no counts")
+    if found.tail is not None:
+        law = (found.tail.above, found.tail.share, found.tail.scale, found.tail.shape)
+        if not all(isinstance(number, float | int) and isfinite(number) for number in law):
+            raise invalid("its tail holds something that is no number")
+    if bool(found.extrapolated) > (found.tail is not None):
+        raise invalid("it extrapolates without a tail")
+
+
+def _check_counts(found: Calibration) -> None:
+    """Whether so few people and images can have been compared so often."""
+    pairs = found.images * (found.images - 1) // 2
+    if found.images and found.non_mated > pairs:
+        raise invalid(f"{found.images:,} images make no {found.non_mated:,} non-mated comparisons")
+    if not found.independent and found.identities < 2:
+        raise invalid(f"{found.identities} identities make no non-mated comparison")
+    groups = found.images_of_people
+    if not groups:
+        return
+    if any(images < 1 or people < 1 for images, people in groups) or len(dict(groups)) < len(groups):
+        raise invalid("the numbers of images of its people are impossible")
+    images, people = sum(n * g for n, g in groups), sum(g for _, g in groups)
+    mated = sum(g * n * (n - 1) // 2 for n, g in groups)
+    others = images * (images - 1) // 2 - mated
+    known = found.images in (0, images) and found.identities >= people
+    if not known or found.mated < mated or found.non_mated != others:  # failures add mated comparisons
+        raise invalid(f"{people:,} people with {images:,} images make {mated:,} mated and {others:,} other comparisons")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from vultus.evaluation.calibration.prediction import Z
+from vultus.evaluation.calibration.thresholds import invalid
 
 BINS = 14
 
@@ -34,7 +36,19 @@ class Reliability:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Reliability:
-        return cls(**{name: tuple(values) for name, values in plain.items()})
+        """Raises TypeError or ValueError for another form."""
+        names = [field.name for field in fields(cls)]
+        if set(plain) != set(names) or any(len(values) > BINS for values in plain.values()):
+            raise ValueError(f"a reliability diagram has the columns {', '.join(names)} of at most {BINS} values")
+        counts = {name: tuple(map(operator.index, plain[name])) for name in ("mated", "non_mated")}
+        return cls(**{name: tuple(map(float, plain[name])) for name in names[:4]}, **counts)
+
+    def check(self) -> None:
+        """CalibrationError (code calibration_invalid) for shares outside [0, 1], or columns of unequal length."""
+        shares = (*self.predicted, *self.observed, *self.low, *self.high)
+        lengths = {len(getattr(self, field.name)) for field in fields(self)}
+        if len(lengths) > 1 or not all(0 <= share <= 1 for share in shares) or min((*self.mated, *self.non_mated, 0)):
+            raise invalid("its reliability diagram holds impossible values")
 
 
 def reliability(llr: np.ndarray, mated: np.ndarray, non_mated: np.ndarray) -> Reliability:

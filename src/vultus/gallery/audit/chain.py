@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vultus.gallery.protection.canonical import plain, spell
+from vultus.gallery.protection.canonical import canonical, plain, spell
 from vultus.gallery.protection.derive import check_key
 from vultus.gallery.protection.errors import ProtectionError
 
@@ -40,13 +41,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with the log."""
+    """Something that is wrong with the log, or with the rows that it tells of."""
 
     seq: int
+    """The entry; 0 for what concerns no single one."""
     problem: str
+    code: str = "log"
+    """log, anchor, rolled_back; row_changed, rows_missing, rows_added, rows_replaced, tally; unlogged, changes."""
 
     def __str__(self) -> str:
-        return f"entry {self.seq}: {self.problem}"
+        return f"entry {self.seq}: {self.problem}" if self.seq else self.problem
 
 
 def seal(
@@ -77,14 +81,19 @@ def anchor(head_seq: int, head_mac: str) -> str:
     return f"{head_seq}:{head_mac}"
 
 
-def seal_head(key: bytes, head_seq: int, head_mac: str) -> str:
-    """64 hex digits that prove the end of the log. To be stored with the head, and checked before it is added to.
+def seal_head(key: bytes, row: Mapping[Any, Any]) -> str:
+    """64 hex digits that prove the end of the log and what is written beside it; checked before it is added to.
 
-    Every entry's mac is in the log, so without this whoever may write to the database can cut its end off and name an
-    earlier entry the head. With it they need the seal that the head had at that time.
+    `row`: the gallery's own row, all but the seal. Every entry's mac is in the log, so without this whoever may write
+    to the database can cut its end off and name an earlier entry the head. With it they need the row of that time.
     """
     check_key(key, "an audit key")
-    return hmac.digest(key, b"vultus audit head 1\n" + spell([head_seq, head_mac]), "sha256").hex()
+    content = {
+        name: hashlib.sha256(value).hexdigest() if isinstance(value, bytes | memoryview) else value
+        for name, value in row.items()
+        if name != "audit_seal"
+    }
+    return hmac.digest(key, b"vultus gallery row 2\n" + canonical(content), "sha256").hex()
 
 
 def verify(
@@ -93,12 +102,12 @@ def verify(
     head_seq: int,
     head_mac: str,
     anchors: Sequence[str] = (),
-    head_seal: str | None = None,
+    head_fits: bool = True,
 ) -> list[Finding]:
     """Everything that is wrong with a log; empty if it is whole. Holds one entry at a time.
 
     `entries` by ascending seq, as read from the database; `head_seq` and `head_mac` what the database says the last one
-    is (0 and `GENESIS` of an empty log); `head_seal` what `seal_head` made of them, if it is kept. A database that was
+    is (0 and `GENESIS` of an empty log); `head_fits` whether it fits its seal (`seal_head`). A database that was
     rolled back as a whole, head and all, fits itself: only `anchors` from later than the state it was rolled back to
     tell. `ProtectionError` for an anchor that is none.
     """
@@ -109,16 +118,16 @@ def verify(
     found: list[Finding] = []
     more = 0
 
-    def report(seq: int, problem: str) -> None:
+    def report(seq: int, problem: str, code: str = "log") -> None:
         nonlocal more
         if len(found) < MOST_FINDINGS:
-            found.append(Finding(seq, problem))
+            found.append(Finding(seq, problem, code))
         else:
             more += 1
 
     last, fits, mac = 0, (GENESIS,), GENESIS
     if wanted.pop(0, {GENESIS}) != {GENESIS}:
-        report(0, "an anchor of the empty log that is none")
+        report(0, "an anchor of the empty log that is none", "anchor")
     for entry in entries:
         true_mac = _mac_of(key, entry)
         changed = true_mac != entry.mac
@@ -132,7 +141,7 @@ def verify(
         elif entry.previous not in fits and not changed:
             report(entry.seq, f"does not follow entry {last}: one of the two was replaced")
         if entry.seq in wanted and wanted.pop(entry.seq) != {entry.mac}:
-            report(entry.seq, "not the entry that the anchor recorded: the log was rewritten")
+            report(entry.seq, "not the entry that the anchor recorded: the log was rewritten", "anchor")
         last, fits, mac = entry.seq, (entry.mac, true_mac), entry.mac
     if last < head_seq:
         report(last + 1, f"missing: the log ends with entry {last}, its head is entry {head_seq}")
@@ -140,13 +149,18 @@ def verify(
         report(last, f"added: the log goes on to entry {last}, its head is entry {head_seq}")
     elif mac != head_mac:
         report(last, "the head of the log names another last entry")
-    if head_seal is not None and seal_head(key, head_seq, head_mac) != head_seal:
+    if not head_fits:
         report(head_seq, "the head of the log was changed: it does not fit its seal")
     for seq in sorted(wanted):
-        report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back")
+        report(seq, f"missing: an anchor recorded it, the log ends with entry {last}: it was rolled back", "anchor")
     if more:
         found.append(Finding(last, f"and {more} more findings"))
     return found
+
+
+def is_true(key: bytes, entry: Entry) -> bool:
+    """Whether the gallery wrote this entry; not whether it lies in its place."""
+    return hmac.compare_digest(_mac_of(key, entry), entry.mac)
 
 
 def _mac(key: bytes, *fields: Any) -> str:

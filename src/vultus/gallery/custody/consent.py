@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, or_, select
 
 from vultus.errors import VultusError
 from vultus.gallery.names import MAX_LENGTH
@@ -17,6 +17,7 @@ from vultus.gallery.store import Collection, Person, Store, Write, collections, 
 from vultus.gallery.store.clock import as_text, parse_time
 from vultus.gallery.store.schema import consents
 from vultus.gallery.store.schema import persons as people
+from vultus.gallery.store.sealing import checked
 
 Time = str | datetime | date
 """ISO 8601 text, or a date or time; UTC where it names no zone, and a date is its first moment."""
@@ -95,7 +96,7 @@ def record_in(write: Write, collection: Collection, person: Person, key: DataKey
         withdrawn_at=None,
         recorded_at=write.now,
     )
-    write.connection.execute(insert(consents).values(person_id=person.id, **vars(made)))
+    write.insert(consents, person_id=person.id, **vars(made))
     write.audit("consent_recorded", collection.uuid, key.pseudonym, _told(collection, made))
     settings = collection.settings
     if not settings.require_consent or valid_consent(write.connection, person, settings.purpose, write.now):
@@ -117,7 +118,7 @@ def withdraw_consent(store: Store, collection: str, external_id: str, purpose: s
         if purpose is not None:
             wanted.append(consents.c.purpose == _line(purpose, "a purpose"))
         rows = write.connection.execute(select(consents).where(*wanted).order_by(consents.c.id)).all()
-        write.connection.execute(update(consents).where(*wanted).values(withdrawn_at=write.now))
+        write.update(consents, *wanted, withdrawn_at=write.now)
         suspended = suspend_without(write, bound, person)
         if not rows and not suspended:
             what = "consent" if purpose is None else f"consent to {purpose!r}"
@@ -131,13 +132,14 @@ def withdraw_consent(store: Store, collection: str, external_id: str, purpose: s
 def consents_of(connection: Connection, person: Person) -> list[Consent]:
     """All that were ever recorded, the oldest first."""
     query = select(consents).where(consents.c.person_id == person.id).order_by(consents.c.id)
-    return [_consent(row) for row in connection.execute(query)]
+    return [_consent(checked(connection, consents, row)) for row in connection.execute(query)]
 
 
 def valid_consent(connection: Connection, person: Person, purpose: str, now: str) -> bool:
     """Whether the person agrees to `purpose` at this time: neither withdrawn nor expired."""
-    query = select(consents.c.id).where(consents.c.person_id == person.id, *is_valid(purpose, now)).limit(1)
-    return connection.execute(query).scalar() is not None
+    query = select(consents).where(consents.c.person_id == person.id, *is_valid(purpose, now)).limit(1)
+    row = connection.execute(query).one_or_none()
+    return row is not None and bool(checked(connection, consents, row))
 
 
 def is_valid(purpose: str, now: str) -> tuple:

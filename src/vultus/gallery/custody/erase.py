@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import NoResultFound
 
 from vultus.errors import VultusError
@@ -16,7 +16,7 @@ from vultus.gallery.custody import ledger
 from vultus.gallery.protection import ProtectionError, Receipt
 from vultus.gallery.store import Collection, Person, Store, Write, collections, persons
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import crops, erasures, gallery, templates
+from vultus.gallery.store.schema import crops, erasures, templates
 
 MAX_REASON = 500
 
@@ -75,9 +75,8 @@ def erase_in(store: Store, write: Write, collection: Collection, person: Person,
     )
     persons.remove(write, collection, person)
     collections.destroy_snapshot_key(write, collection.id)
-    values = {"person_uuid": person.uuid, "at": write.now, "receipt": receipt.to_json()}
-    write.connection.execute(insert(erasures).values(values))
-    write.connection.execute(update(gallery).values(scrub_pending=True))
+    write.insert(erasures, person_uuid=person.uuid, at=write.now, receipt=receipt.to_json())
+    write.own(scrub_pending=True)
     return receipt
 
 

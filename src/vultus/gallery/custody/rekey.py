@@ -7,15 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import func, select
 
 from vultus.errors import VultusError
-from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, default_key_path, load_key, make_default_key
+from vultus.gallery.protection import (
+    KeyEncryptionKey,
+    ProtectionError,
+    RowSeals,
+    default_key_path,
+    load_key,
+    make_default_key,
+)
 from vultus.gallery.protection.keys import VARIABLE
-from vultus.gallery.store import Key, Store
+from vultus.gallery.store import Key, Store, Write
 from vultus.gallery.store.collections import rotation_bound, snapshot_bound
 from vultus.gallery.store.persons import key_bound
 from vultus.gallery.store.schema import collections, gallery, person_keys, persons
+from vultus.gallery.store.sealing import seal_all
 from vultus.gallery.store.store import bound_to_gallery
 
 AT_ONCE = 5_000
@@ -66,8 +74,8 @@ def rotate_key(
         raise VultusError(f"gallery {store.label} is locked with the key {old.id} already; give another")
     try:
         with store.writing() as write:
-            count = _rewrap(store, write.connection, new, progress)
-            write.connection.execute(update(gallery).values(key_id=new.id, scrub_pending=True))
+            count = _rewrap(store, write, new, progress)
+            write.own(key_id=new.id, scrub_pending=True)
             write.audit("key_rotated", None, None, {"old": old.id, "new": new.id, "keys": count})
     except BaseException:
         if made is not None and not _locked_with(store, new):
@@ -95,8 +103,9 @@ def _new(store: Store, new_key: Key) -> tuple[KeyEncryptionKey, Path | None]:
     return make_default_key(store.info.uuid, rotated=True)
 
 
-def _rewrap(store: Store, connection: Connection, new: KeyEncryptionKey, progress: Progress | None) -> int:
-    """Wrap every key anew; how many."""
+def _rewrap(store: Store, write: Write, new: KeyEncryptionKey, progress: Progress | None) -> int:
+    """Wrap every key and seal every row anew; how many keys."""
+    connection = write.connection
 
     def again(sealed: bytes | None, bound: bytes) -> bytes | None:
         return None if sealed is None else new.wrap(store.key.unwrap(sealed, bound), bound)
@@ -109,10 +118,9 @@ def _rewrap(store: Store, connection: Connection, new: KeyEncryptionKey, progres
         .order_by(person_keys.c.person_id)
         .limit(AT_ONCE)
     )
-    change = update(person_keys).where(person_keys.c.person_id == bindparam("person")).values(sealed=bindparam("again"))
     while rows := connection.execute(query.where(person_keys.c.person_id > last)).all():
-        wrapped = [{"person": row.person_id, "again": again(row.sealed, key_bound(row.uuid))} for row in rows]
-        connection.execute(change, wrapped)
+        wrapped = [{"id": row.person_id, "sealed": again(row.sealed, key_bound(row.uuid))} for row in rows]
+        write.change(person_keys, wrapped)
         last, done = rows[-1].person_id, done + len(rows)
         if progress is not None:
             progress(done, total)
@@ -122,14 +130,16 @@ def _rewrap(store: Store, connection: Connection, new: KeyEncryptionKey, progres
             "sealed_snapshot_key": again(row.sealed_snapshot_key, snapshot_bound(row.uuid)),
             "next_rotation_key": again(row.next_rotation_key, rotation_bound(row.uuid)),
         }
-        connection.execute(update(collections).where(collections.c.id == row.id).values(values))
+        write.update(collections, collections.c.id == row.id, **values)
         done += sum(value is not None for value in values.values())
     own = connection.execute(select(gallery)).one()
     values = {
         "sealed_signing_key": again(own.sealed_signing_key, bound_to_gallery(store, "signing key")),
         "sealed_audit_key": again(own.sealed_audit_key, bound_to_gallery(store, "audit key")),
     }
-    connection.execute(update(gallery).values(values))
+    write.own(**values)
+    before, write.seals = write.seals, RowSeals(new, store.info.uuid)
+    write.tally = seal_all(connection, write.seals, before)
     return done + len(values)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 
 from vultus.gallery.custody.erase import drop_snapshots
 from vultus.gallery.protection import Rotation
@@ -16,7 +16,7 @@ from vultus.gallery.store import templates as template_rows
 from vultus.gallery.store.collections import rotation_bound
 from vultus.gallery.store.persons import open_key
 from vultus.gallery.store.schema import collections as collection_rows
-from vultus.gallery.store.schema import gallery, templates
+from vultus.gallery.store.schema import templates
 
 AT_ONCE = 2_000
 """Templates that are held in memory."""
@@ -63,8 +63,8 @@ def renew(store: Store, collection: str, *, progress: Progress | None = None) ->
         count = _turn(store, write, bound, parts, progress)
         write.append("rebuild", bound.id)
         write.announce(bound.id)
-        write.connection.execute(update(collection_rows).where(collection_rows.c.id == bound.id).values(values))
-        write.connection.execute(update(gallery).values(scrub_pending=True))
+        write.update(collection_rows, collection_rows.c.id == bound.id, **values)
+        write.own(scrub_pending=True)
         write.audit("collection_renewed", bound.uuid, None, {"templates": count})
         position = write.head
     drop_snapshots(store)
@@ -80,7 +80,6 @@ def _turn(
 ) -> int:
     """Seal every template anew, turned by its contract's matrix; how many."""
     mine = templates.c.collection_id == bound.id
-    change = update(templates).where(templates.c.id == bindparam("template")).values(sealed=bindparam("again"))
     which = mine & templates.c.contract_id.in_([contract for contract, _ in parts])
     total = write.connection.execute(select(func.count()).select_from(templates).where(which)).scalar_one()
     done = 0
@@ -94,10 +93,10 @@ def _turn(
             turned = np.frombuffer(b"".join(plain), "<f4").reshape(len(rows), -1) @ matrix
             turned /= np.linalg.norm(turned, axis=1, keepdims=True)  # rounding must not add up over renewals
             sealed = [
-                {"template": row.id, "again": key.seal(one.tobytes(), bind)}
+                {"id": row.id, "sealed": key.seal(one.tobytes(), bind)}
                 for row, key, one, bind in zip(rows, keys, turned.astype("<f4"), bounds, strict=True)
             ]
-            write.connection.execute(change, sealed)
+            write.change(templates, sealed)
             last, done = rows[-1].id, done + len(rows)
             if progress is not None:
                 progress(done, total)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text
+from sqlalchemy import Connection, Row, func, select, text
 
 from vultus.errors import VultusError
 from vultus.gallery.custody import ledger
@@ -23,20 +23,24 @@ from vultus.gallery.custody.backup import (
     working_folder,
 )
 from vultus.gallery.custody.erase import drop_snapshots
-from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, Receipt, load_key
+from vultus.gallery.protection import DataKey, KeyEncryptionKey, ProtectionError, Receipt, RowSeals, load_key
 from vultus.gallery.store import Key, Store, Write, migrate
 from vultus.gallery.store.database import Database, database_at
+from vultus.gallery.store.persons import key_bound
 from vultus.gallery.store.schema import (
     changes,
     collections,
     erasures,
     gallery,
     metadata,
+    person_keys,
     persons,
     writes,
 )
+from vultus.gallery.store.sealing import tally_of
 from vultus.gallery.store.sqlite import SQLite
 from vultus.gallery.store.store import default_actor
+from vultus.gallery.store.verification import check_rows
 
 JUMP = 1 << 32
 """The change sequence leaps by once to twice as much: further than any gallery went on after its backup."""
@@ -91,7 +95,7 @@ def restore(
         near = database.path.parent if isinstance(database, SQLite) else Path(tempfile.gettempdir())
         with working_folder(near, path.name) as folder:
             info = unseal(path, kek, folder / "copy.db")
-            _upgrade(folder / "copy.db")
+            _upgrade(folder / "copy.db", kek)
             with opened_copy(folder / "copy.db") as source:
                 row = source.execute(select(gallery)).one()
                 receipts = _receipts(database, row, ledgers) if replay else []
@@ -125,6 +129,8 @@ class _Filler:
     ) -> None:
         self._source = source
         self._row = row
+        self._kek = kek
+        self._seals = RowSeals(kek, row.uuid)
         self._audit_key = kek.unwrap(row.sealed_audit_key, f"vultus gallery {row.uuid} audit key".encode())
         self._receipts = receipts
         self._info = info
@@ -135,21 +141,27 @@ class _Filler:
     def fill(self, connection: Connection) -> None:
         migrate.migrate(connection)
         gone = self._erased_since()
-        fresh = {"gallery": {"scrub_pending": False}, "collections": {"sealed_snapshot_key": None}}
-        rows = copy_tables(self._source, connection, self._progress, without=gone.keys(), changed=fresh)
+        tampered = check_rows(self._source, self._seals, self._seals.open(self._row.sealed_tally))
+        rows = copy_tables(self._source, connection, self._progress, without=gone.keys())
         _leap(connection)
-        write = Write(connection, self._actor, self._audit_key)
+        connection = connection.execution_options(seals=self._seals)
+        write = Write(connection, self._actor, self._audit_key, self._seals)
+        write.tally = tally_of(connection, self._seals)
+        write.own(scrub_pending=False)
+        write.update(collections, collections.c.sealed_snapshot_key.is_not(None), sealed_snapshot_key=None)
         write.head += JUMP + secrets.randbelow(JUMP)
         for person_id, (collection_id, receipt) in gone.items():
             write.append("erase", collection_id, person_id)
-            write.audit("erasure_replayed", receipt.collection_id, None, {"erased_by": receipt.audit_seq})
+            subject = self._pseudonym(person_id, receipt.person_uuid)
+            write.audit("erasure_replayed", receipt.collection_id, subject, {"erased_by": receipt.audit_seq})
         # An answer to another's request may name somebody who was left out.
         touched = {collection_id for collection_id, _ in gone.values()}
-        connection.execute(delete(writes).where(writes.c.collection_id.in_(touched)))
-        known = self._keep(connection)
+        write.delete(writes, writes.c.collection_id.in_(touched))
+        known = self._keep(write)
         _announce(connection, write)
         told = {"backup": self._info.anchor, "made": self._info.made, "replayed": len(gone), "receipts": known}
-        write.audit("restored", None, None, told)
+        told["tampered"] = len(tampered)  # what somebody had done to the rows before they were backed up
+        write.own(restored_seq=write.audit("restored", None, None, told))
         write.finish()
         self.done = Restored(self._info, rows["persons"], rows["templates"], len(gone), known)
 
@@ -159,16 +171,20 @@ class _Filler:
         people = self._source.execute(select(persons.c.id, persons.c.uuid, persons.c.collection_id))
         return {row.id: (row.collection_id, by_uuid[row.uuid]) for row in people if row.uuid in by_uuid}
 
-    def _keep(self, connection: Connection) -> int:
+    def _pseudonym(self, person_id: int, person_uuid: str) -> str | None:
+        """What the log calls somebody who is left out; None where their key is damaged."""
+        sealed = self._source.execute(select(person_keys.c.sealed).where(person_keys.c.person_id == person_id)).scalar()
+        try:
+            return DataKey(self._kek.unwrap(sealed or b"", key_bound(person_uuid))).pseudonym
+        except ProtectionError:
+            return None
+
+    def _keep(self, write: Write) -> int:
         """Store the receipts that the backup does not have; how many there are then."""
-        known = set(connection.execute(select(erasures.c.person_uuid)).scalars())
-        fresh = [
-            {"person_uuid": one.person_uuid, "at": one.erased_at, "receipt": one.to_json()}
-            for one in self._receipts
-            if one.person_uuid not in known
-        ]
-        if fresh:
-            connection.execute(insert(erasures), fresh)
+        known = set(write.connection.execute(select(erasures.c.person_uuid)).scalars())
+        fresh = [one for one in self._receipts if one.person_uuid not in known]
+        for one in fresh:
+            write.insert(erasures, person_uuid=one.person_uuid, at=one.erased_at, receipt=one.to_json())
         return len(known) + len(fresh)
 
 
@@ -200,7 +216,7 @@ def _go_on(connection: Connection, table: str, after: int) -> None:
     connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :after)"), values)
 
 
-def _upgrade(plain: Path) -> None:
+def _upgrade(plain: Path, kek: KeyEncryptionKey) -> None:
     """Bring the tables of an older version's backup to this one's."""
     copy = SQLite(plain)
     try:
@@ -208,7 +224,7 @@ def _upgrade(plain: Path) -> None:
             raise VultusError("the backup holds no gallery; use another backup")
         with copy.friendly(), copy.writing() as connection, connection.begin():
             if migrate.revision(connection) < migrate.HEAD:
-                migrate.migrate(connection)
+                migrate.upgrade(connection, kek)
             migrate.check_revision(migrate.revision(connection), "in the backup")
     finally:
         copy.close()

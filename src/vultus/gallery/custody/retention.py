@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from vultus.errors import VultusError
 from vultus.gallery.custody.consent import Time, is_valid, moment, suspend_without
@@ -127,7 +127,7 @@ def retain_until(store: Store, collection: str, external_id: str, when: Time | N
         person = stored.require(store, write.connection, bound, external_id)
         if until is not None and until <= write.now:
             raise VultusError(f"{until} has passed; give a later time, or erase the person")
-        write.connection.execute(update(persons).where(persons.c.id == person.id).values(retain_until=until))
+        write.update(persons, persons.c.id == person.id, retain_until=until)
         key = stored.key_of(store, write.connection, person)
         write.audit("retention_changed", bound.uuid, key.pseudonym, {"retain_until": until})
     return until

@@ -22,21 +22,25 @@ class Duplicate:
     """Theirs of that pair."""
     row: int
     """The new one of that pair."""
-    agreeing: int
-    """How many of the new templates reach the threshold with them."""
+    rows: tuple[int, ...]
+    """The new templates that reach the threshold with them."""
     searched: int
     """How many new templates there are."""
     threshold: Threshold
     """`threshold.fpir` is how often enrolling a stranger warns, at most; `threshold.templates` how many comparisons
     that takes into account. Above the rate asked for where the calibration does not support that."""
 
+    @property
+    def agreeing(self) -> int:
+        """How many of the new templates reach the threshold."""
+        return len(self.rows)
+
     def __str__(self) -> str:
         """For people, without who it is."""
         often = "" if self.threshold.fpir is None else f", as {rate_in_words(self.threshold.fpir)} of strangers do"
-        guess = ", extrapolated" * self.threshold.extrapolated
         return (
             f"{self.agreeing} of {self.searched} new photographs look like somebody enrolled (score {self.score:.3f} "
-            f">= {self.threshold.score:.3f}{guess}{often}, at most); enrol them under that id if it is the same person"
+            f">= {self.threshold.score:.3f}{often}, at most); enrol them under that id if it is the same person"
         )
 
 
@@ -57,28 +61,28 @@ def find_duplicates(
     """
     threshold = duplicate_threshold(calibration, fpir, max(1, len(hits)) * templates)
     best: dict[int, tuple[Hit, int]] = {}
-    agreeing: dict[int, int] = {}
+    reaching: dict[int, list[int]] = {}
     for row, found in enumerate(hits):
         for hit in found:
             if hit.person_id == own or hit.score < threshold.score:
                 continue
-            agreeing[hit.person_id] = agreeing.get(hit.person_id, 0) + 1
+            reaching.setdefault(hit.person_id, []).append(row)
             if hit.person_id not in best or hit.score > best[hit.person_id][0].score:
                 best[hit.person_id] = hit, row
     return tuple(
-        Duplicate(hit.person_id, hit.score, hit.template_id, row, agreeing[hit.person_id], len(hits), threshold)
+        Duplicate(hit.person_id, hit.score, hit.template_id, row, tuple(reaching[hit.person_id]), len(hits), threshold)
         for hit, row in sorted(best.values(), key=lambda pair: -pair[0].score)
     )
 
 
 def duplicate_threshold(calibration: Calibration, fpir: float, comparisons: int) -> Threshold:
-    """The threshold for `fpir`; below what the calibration supports an extrapolated one, or else its highest.
+    """The threshold for `fpir`; below what the calibration supports, its highest.
 
     A warning decides nothing, so that it need not be silent where a decision would have to be refused: the highest
     threshold comes with the `fpir` that is expected there, which is above the one asked for.
     """
     try:
-        return search_threshold(calibration, fpir, comparisons, extrapolate=True)
+        return search_threshold(calibration, fpir, comparisons)
     except CalibrationError:
-        highest = calibration.threshold_at(calibration.lowest, extrapolate=True)
+        highest = calibration.threshold_at(calibration.floor)
         return replace(highest, fpir=expected_fpir(highest.fmr_grid, comparisons), templates=comparisons)

@@ -1,8 +1,15 @@
 """A template far from its person's others is another person's, or useless; enrolled, it would answer to both.
 
-What it cannot see: a morph of two people, which is like both; a look-alike or a relative, whose scores reach the
-threshold more often than a stranger's; a person's first photograph, which has nothing to differ from; and a person
-whose enrolled templates are wrong already, of whom the right ones are then refused.
+The attack that no limit keeps out is a morph: a face between two people. Whoever may hand in a photograph of the victim
+hands in a blend of the victim and a stranger, or, where embeddings are taken, computes one. A blend that scores as the
+limit asks with the victim's others scores higher still with the stranger, who is then matched as the victim. What can
+be measured is measured: a blend fits its person worse than nearly all of the person's own photographs do, and one with
+somebody enrolled is like that person as well. A blend that is made to fit better passes both
+(`benchmarks/morph_guard.py`, docs/decisions.md).
+
+What else it cannot see: a look-alike or a relative, whose scores reach the threshold more often than a stranger's; a
+person's first photograph, which has nothing to differ from; and a person whose enrolled templates are wrong already, of
+whom the right ones are then refused.
 """
 
 from __future__ import annotations
@@ -12,7 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vultus.errors import ContractError
-from vultus.evaluation import Threshold
+from vultus.evaluation import Calibration, Threshold
+from vultus.gallery.rates import rate_in_words
+
+MATED_MISSES = 0.05
+"""A template is doubtful whose mean score with its person's others is one that at most this share of comparisons of one
+person's photographs fall below. Our choice: what it costs and finds is measured in docs/decisions.md."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,61 @@ class Far:
 
     def __str__(self) -> str:
         return self.reason
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A new template that a stranger's would hardly resemble, but that fits its person worse than nearly all do."""
+
+    row: int
+    """Of the new templates."""
+    score: float
+    """Mean cosine in [-1, 1] with the person's others."""
+    others: int
+    threshold: Threshold
+    """A person's own photographs fall below it in a share `threshold.fnmr` of comparisons."""
+    like_another: bool
+    """Whether it looks like somebody else who is enrolled, too: the mark of a blend of two people."""
+
+    @property
+    def code(self) -> str:
+        return "like_somebody_else" if self.like_another else "fits_badly"
+
+    @property
+    def reason(self) -> str:
+        """One line: what was measured, and the mend."""
+        fit = (
+            f"mean score with this person's {self.others} other photograph{'s' * (self.others != 1)} "
+            f"{_score(self.score, self.threshold.score)}, below {self.threshold.score:.3f}, which only "
+            f"{rate_in_words(self.threshold.fnmr)} of comparisons of one person's photographs miss"
+        )
+        if self.like_another:
+            return (
+                f"between two people: {fit}, and it looks like somebody else who is enrolled; give another photograph"
+            )
+        return f"fits badly: {fit}; enrolled, look whether it shows this person and nobody else"
+
+
+def mated_threshold(calibration: Calibration) -> Threshold | None:
+    """The highest threshold that at most `MATED_MISSES` of mated comparisons miss; None where each misses more."""
+    good = [point.fmr for point in calibration.points if point.fnmr <= MATED_MISSES]
+    return calibration.threshold_at(good[-1]) if good else None
+
+
+def doubtful_templates(
+    new: np.ndarray, known: np.ndarray, threshold: Threshold, alike: frozenset[int] = frozenset()
+) -> list[Doubtful]:
+    """The rows of `new` (N, D) whose mean score with all others of `new` and `known` (M, D) is below the threshold.
+
+    alike  rows of `new` that look like somebody else who is enrolled
+    """
+    rows = np.concatenate([known, new]) if len(known) else new
+    others = len(rows) - 1
+    if others < 1:
+        return []
+    means = (new.astype(np.float64) @ rows.sum(axis=0) - (new.astype(np.float64) ** 2).sum(axis=1)) / others
+    low = np.flatnonzero(means < threshold.score).tolist()
+    return [Doubtful(row, float(means[row]), others, threshold, row in alike) for row in low]
 
 
 def far_templates(new: np.ndarray, known: np.ndarray, threshold: Threshold) -> list[Far]:

@@ -6,6 +6,7 @@ from vultus.gallery.protection.keys import KeyEncryptionKey, default_key_path, e
 from vultus.gallery.protection.receipts import Receipt, SigningKey
 from vultus.gallery.protection.rotation import Rotation
 from vultus.gallery.protection.sealed_file import SealedFileError, read_header, read_sealed, write_sealed
+from vultus.gallery.protection.seals import RowSeals, Tally
 
 __all__ = [
     "DataKey",
@@ -13,8 +14,10 @@ __all__ = [
     "ProtectionError",
     "Receipt",
     "Rotation",
+    "RowSeals",
     "SealedFileError",
     "SigningKey",
+    "Tally",
     "default_key_path",
     "encode_key",
     "load_key",

@@ -53,6 +53,10 @@ class KeyEncryptionKey:
         """32 bytes: a key of its own for files that are sealed for `purpose`."""
         return derive(self._secret, b"vultus key-encryption key: file\n" + purpose)
 
+    def for_rows(self, gallery_id: str) -> bytes:
+        """32 bytes: the key of the seals of a gallery's rows."""
+        return derive(self._secret, b"vultus key-encryption key: rows\n" + gallery_id.encode())
+
     def wrap(self, key: bytes, bound_to: bytes) -> bytes:
         """nonce (12) || ciphertext || tag (16), AES-256-GCM. `bound_to` names whose key it is."""
         return seal_with(self._cipher, key, bound_to)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from vultus.errors import VultusError
 from vultus.gallery.names import clean_name, unknown_name
-from vultus.gallery.protection import KeyEncryptionKey, Rotation
+from vultus.gallery.protection import Rotation
 from vultus.gallery.settings import Settings
 from vultus.gallery.store.schema import changes, collections, persons, templates
+from vultus.gallery.store.sealing import checked
 from vultus.gallery.store.store import Store
 from vultus.gallery.store.write import Write
 
@@ -52,6 +53,8 @@ class Collection:
     next_contract_id: str | None
     next_dim: int | None
     next_rotation_key: bytes | None = field(repr=False)
+    calibration_digest: str | None
+    """Of the calibration that decides here, `Calibration.digest`; None until the first decision."""
 
     stamp: tuple = field(default=(), repr=False)
     """The row that this was made of: while it is the same, so is the collection."""
@@ -79,25 +82,27 @@ def create(
     settings: Settings,
     *,
     uuid_: str | None = None,
+    calibration_digest: str | None = None,
 ) -> Collection:
     """Make a collection; VultusError where the name is taken."""
     name = clean_name(name)
     if _row(write.connection, name) is not None:
         raise VultusError(f"gallery {store.label} has a collection {name!r} already; choose another name")
     made = uuid_ or str(uuid.uuid4())
-    write.connection.execute(
-        insert(collections).values(
-            uuid=made,
-            name=name,
-            model=model,
-            contract_id=contract_id,
-            dim=dim,
-            created=write.now,
-            settings=settings.model_dump(),
-            sealed_rotation_key=store.key.wrap(os.urandom(32), rotation_bound(made)),
-        )
+    write.insert(
+        collections,
+        uuid=made,
+        name=name,
+        model=model,
+        contract_id=contract_id,
+        dim=dim,
+        created=write.now,
+        settings=settings.model_dump(),
+        sealed_rotation_key=store.key.wrap(os.urandom(32), rotation_bound(made)),
+        calibration_digest=calibration_digest,
     )
-    write.audit("collection_created", made, None, {"contract": contract_id, "settings": settings.model_dump()})
+    details = {"contract": contract_id, "calibration": calibration_digest, "settings": settings.model_dump()}
+    write.audit("collection_created", made, None, details)
     return get(store, write.connection, name)
 
 
@@ -109,12 +114,12 @@ def get(store: Store, connection: Connection, name: str) -> Collection:
         known = list(connection.execute(select(collections.c.name)).scalars())
         listed = f"there are {', '.join(sorted(known)[:10])}" if known else "it has none yet"
         raise VultusError(f"gallery {store.label} has no collection {name!r}; {listed}")
-    return _collection(store.key, row)
+    return _collection(store, connection, row)
 
 
 def find(store: Store, connection: Connection, name: str) -> Collection | None:
     row = _row(connection, clean_name(name))
-    return None if row is None else _collection(store.key, row)
+    return None if row is None else _collection(store, connection, row)
 
 
 def refreshed(store: Store, connection: Connection, known: Collection) -> Collection:
@@ -122,12 +127,12 @@ def refreshed(store: Store, connection: Connection, known: Collection) -> Collec
     row = connection.execute(select(collections).where(collections.c.id == known.id)).one_or_none()
     if row is None:
         raise VultusError(f"gallery {store.label} no longer has the collection {known.name!r}")
-    return known if tuple(row) == known.stamp else _collection(store.key, row)
+    return known if tuple(row) == known.stamp else _collection(store, connection, row)
 
 
 def every(store: Store, connection: Connection) -> list[Collection]:
     rows = connection.execute(select(collections).order_by(collections.c.name)).all()
-    return [_collection(store.key, row) for row in rows]
+    return [_collection(store, connection, row) for row in rows]
 
 
 def counts(connection: Connection, collection: Collection) -> tuple[int, int]:
@@ -145,8 +150,15 @@ def set_settings(write: Write, collection: Collection, settings: Settings) -> No
     """Store them, and say in the audit log what changed."""
     before, after = collection.settings.model_dump(), settings.model_dump()
     changed: Mapping = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
-    write.connection.execute(update(collections).where(collections.c.id == collection.id).values(settings=after))
+    write.update(collections, collections.c.id == collection.id, settings=after)
     write.audit("settings_changed", collection.uuid, None, changed)
+
+
+def bind_calibration(write: Write, collection: Collection, digest: str | None) -> None:
+    """Let the calibration of this digest decide from now on; the audit log says which one did before."""
+    write.update(collections, collections.c.id == collection.id, calibration_digest=digest)
+    kind = "calibration_bound" if collection.calibration_digest is None else "calibration_changed"
+    write.audit(kind, collection.uuid, None, {"from": collection.calibration_digest, "to": digest})
 
 
 def last_change(connection: Connection, collection: Collection) -> int:
@@ -167,17 +179,13 @@ def new_snapshot_key(store: Store, write: Write, collection: Collection) -> byte
     """A fresh key for the next snapshot file; the last one is destroyed."""
     secret = os.urandom(32)
     sealed = store.key.wrap(secret, snapshot_bound(collection.uuid))
-    write.connection.execute(
-        update(collections).where(collections.c.id == collection.id).values(sealed_snapshot_key=sealed)
-    )
+    write.update(collections, collections.c.id == collection.id, sealed_snapshot_key=sealed)
     return secret
 
 
 def destroy_snapshot_key(write: Write, collection_id: int) -> None:
     """What a snapshot file holds can no longer be read."""
-    write.connection.execute(
-        update(collections).where(collections.c.id == collection_id).values(sealed_snapshot_key=None)
-    )
+    write.update(collections, collections.c.id == collection_id, sealed_snapshot_key=None)
 
 
 def unknown_person(name: str, connection: Connection, collection: Collection, label: str) -> VultusError:
@@ -190,7 +198,10 @@ def _row(connection: Connection, name: str) -> Row | None:
     return connection.execute(select(collections).where(collections.c.name == name)).one_or_none()
 
 
-def _collection(key: KeyEncryptionKey, row: Row) -> Collection:
+def _collection(store: Store, connection: Connection, row: Row) -> Collection:
+    key = store.key
+    checked(connection, collections, row)
+
     def opened(sealed: bytes | None, bound: bytes) -> bytes | None:
         return None if sealed is None else key.unwrap(sealed, bound)
 
@@ -211,6 +222,7 @@ def _collection(key: KeyEncryptionKey, row: Row) -> Collection:
         row.next_contract_id,
         row.next_dim,
         opened(row.next_rotation_key, rotation_bound(row.uuid)),
+        row.calibration_digest,
         tuple(row),
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from vultus.errors import VultusError
 from vultus.gallery.store.collections import Collection
 from vultus.gallery.store.persons import Person
 from vultus.gallery.store.schema import writes
+from vultus.gallery.store.sealing import checked
 from vultus.gallery.store.write import Write
 
 MOST_CHARACTERS = 200
@@ -28,12 +29,11 @@ def remembered(
     Raises VultusError for a key that was used for another request, is empty, or has more than 200 characters.
     """
     client_key = _checked(client_key)
-    query = select(writes.c.request, writes.c.result).where(
-        writes.c.collection_id == collection.id, writes.c.client_key == client_key
-    )
+    query = select(writes).where(writes.c.collection_id == collection.id, writes.c.client_key == client_key)
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
+    checked(connection, writes, row)
     if row.request != request_digest:
         raise VultusError(
             f"the key {client_key[:60]!r} was used for another request in collection {collection.name!r}; "
@@ -51,15 +51,14 @@ def remember(
     result: Mapping[str, Any],
 ) -> None:
     """Keep `result`, plain JSON, as the answer to this request, in the transaction that does what it tells."""
-    write.connection.execute(
-        insert(writes).values(
-            collection_id=collection.id,
-            client_key=_checked(client_key),
-            person_id=person.id,
-            request=request_digest,
-            result=dict(result),
-            at=write.now,
-        )
+    write.insert(
+        writes,
+        collection_id=collection.id,
+        client_key=_checked(client_key),
+        person_id=person.id,
+        request=request_digest,
+        result=dict(result),
+        at=write.now,
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
 from vultus.errors import VultusError
-from vultus.gallery.audit import Entry, Finding, anchor, verify
+from vultus.gallery.audit import Entry, anchor
+from vultus.gallery.store import anchors
 from vultus.gallery.store.schema import audit, gallery
 from vultus.gallery.store.store import Store
 
@@ -32,19 +30,7 @@ def entries(
     if kind is not None:
         query = query.where(audit.c.kind == kind)
     for row in connection.execute(query.execution_options(yield_per=1_000)):
-        yield Entry(**{**row._mapping, "details": _details(row.details)})
-
-
-def verify_log(store: Store, anchors: Sequence[str] = ()) -> list[Finding]:
-    """Everything that is wrong with the log, read from one state of the database; empty if it is whole.
-
-    `anchors` are texts of `log_anchor` that were kept elsewhere: only they tell of a database that was rolled back as a
-    whole.
-    """
-    with store.reading() as connection:
-        row = connection.execute(select(gallery.c.audit_seq, gallery.c.audit_mac, gallery.c.audit_seal)).one()
-        log = entries(connection, after=-1 << 63)
-        return verify(store.audit_key, log, row.audit_seq, row.audit_mac, anchors, row.audit_seal)
+        yield anchors.entry_of(row)
 
 
 def log_anchor(store: Store) -> str:
@@ -54,27 +40,16 @@ def log_anchor(store: Store) -> str:
     return anchor(row.audit_seq, row.audit_mac)
 
 
-def mend_log(store: Store, reason: str) -> list[Finding]:
-    """Let a log that was tampered with be added to again; what was found, which stays to be found.
+def accept_rollback(store: Store, reason: str) -> None:
+    """Go on with a database that was put back to an earlier state; an entry says so, and who accepted it.
 
-    Without this nothing could be written any more, and so nobody be erased. The log goes on after its last entry with
-    one of the kind `log_mended` that counts what was wrong; `verify_log` goes on to report it, all but a changed head.
-    VultusError for a log that is whole.
+    Every host that saw more accepts it by that entry. VultusError where this host knows of no rollback.
     """
-    found = verify_log(store)
-    if not found:
-        raise VultusError(f"the audit log of gallery {store.label} is whole; there is nothing to mend")
-    with store.writing(mending=True) as write:
-        problems = Counter(finding.problem.partition(":")[0] for finding in found)
-        details: dict[str, Any] = {"reason": reason[:500], "findings": len(found), "problems": dict(problems)}
-        write.audit("log_mended", None, None, details)
-    return found
-
-
-def _details(text: Any) -> Any:
-    """What was sealed; the text itself, which fits no mac, where it is not spelt as `Write.audit` spells it."""
-    try:
-        found = json.loads(text)
-        return found if json.dumps(found, sort_keys=True) == text else text
-    except (ValueError, TypeError, RecursionError):
-        return text
+    if store.rollback is None:
+        raise VultusError(
+            f"gallery {store.label} was not rolled back, as far as this host knows", code="not_rolled_back"
+        )
+    with store.writing() as write:
+        seen = {"seen": store.rollback.fields["seen"], "last": store.rollback.fields["last"]}
+        write.own(restored_seq=write.audit("rollback_accepted", None, None, {"reason": reason[:500], **seen}))
+        store.rollback = None

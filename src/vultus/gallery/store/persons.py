@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, and_, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.expression import TextClause
 
@@ -18,6 +18,7 @@ from vultus.gallery.names import clean_metadata, clean_name
 from vultus.gallery.protection import DataKey
 from vultus.gallery.store.collections import Collection, unknown_person
 from vultus.gallery.store.schema import person_keys, persons, templates
+from vultus.gallery.store.sealing import checked
 from vultus.gallery.store.store import Store
 from vultus.gallery.store.write import Write
 
@@ -60,7 +61,7 @@ def find(connection: Connection, collection: Collection, external_id: str) -> Pe
         persons.c.collection_id == collection.id, persons.c.external_id == clean_name(external_id)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else _person(row)
+    return None if row is None else _person(checked(connection, persons, row))
 
 
 def require(store: Store, connection: Connection, collection: Collection, external_id: str) -> Person:
@@ -93,14 +94,13 @@ def add(
         "last_seen": write.now,
     }
     try:
-        done = write.connection.execute(insert(persons).values(values))
+        person_id = write.insert(persons, **values)
     except IntegrityError:
         raise VultusError(
             f"{external_id!r} is enrolled in {store.label} already; look for them in the transaction that adds them"
         ) from None
-    person_id = int(done.inserted_primary_key[0])  # pyright: ignore[reportOptionalSubscript]
-    sealed = store.key.wrap(key.secret, key_bound(made))
-    write.connection.execute(insert(person_keys).values(person_id=person_id, sealed=sealed))
+    assert person_id is not None, "persons are numbered"
+    write.insert(person_keys, person_id=person_id, sealed=store.key.wrap(key.secret, key_bound(made)))
     return Person(person_id, retain_until=None, **{k: v for k, v in values.items() if k != "collection_id"}), key
 
 
@@ -126,27 +126,24 @@ def describe(write: Write, person: Person, name: str | None, metadata: Mapping[s
     if metadata is not None:
         values["metadata"] = clean_metadata(metadata)
     if values:
-        write.connection.execute(update(persons).where(persons.c.id == person.id).values(values))
+        write.update(persons, persons.c.id == person.id, **values)
 
 
 def seen(write: Write, ids: Iterable[int]) -> None:
     """Restart the retention clock of people who were just matched."""
-    rows = [{"person": int(i)} for i in dict.fromkeys(ids)]
-    if rows:
-        statement = update(persons).where(persons.c.id == bindparam("person")).values(last_seen=write.now)
-        write.connection.execute(statement, rows)
+    write.change(persons, [{"id": int(i), "last_seen": write.now} for i in dict.fromkeys(ids)])
 
 
 def set_status(write: Write, collection: Collection, person: Person, status: str) -> None:
     """active or suspended, and into the change sequence, so that every index follows."""
     if status != person.status:
-        write.connection.execute(update(persons).where(persons.c.id == person.id).values(status=status))
+        write.update(persons, persons.c.id == person.id, status=status)
         write.append("suspend" if status == "suspended" else "resume", collection.id, person.id)
 
 
 def remove(write: Write, collection: Collection, person: Person) -> None:
     """Delete the row and, by the database's rules, key, templates, crops, consents and remembered writes."""
-    write.connection.execute(delete(persons).where(persons.c.id == person.id))
+    write.delete(persons, persons.c.id == person.id)
     write.append("erase", collection.id, person.id)
 
 
@@ -185,7 +182,7 @@ def by_id(connection: Connection, ids: Sequence[int] | np.ndarray) -> dict[int, 
     found: dict[int, Person] = {}
     for at in range(0, len(wanted), AT_ONCE):
         query = select(persons).where(persons.c.id.in_(wanted[at : at + AT_ONCE]))
-        found |= {row.id: _person(row) for row in connection.execute(query)}
+        found |= {row.id: _person(checked(connection, persons, row)) for row in connection.execute(query)}
     return found
 
 

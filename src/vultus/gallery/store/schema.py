@@ -2,7 +2,8 @@
 
 `persons` and `templates` are the truth. `changes` says in which order it came about: an index follows it. Ids are never
 used twice, so the id of an erased person can name nobody else later. What is called `sealed` is encrypted; the key that
-opens it lies in `person_keys` (wrapped by the key-encryption key, which is never in the database).
+opens it lies in `person_keys` (wrapped by the key-encryption key, which is never in the database). A column `mac` is
+the row's seal: see `protection.seals`.
 """
 
 from __future__ import annotations
@@ -45,10 +46,13 @@ gallery = Table(
     Column("head", Id, nullable=False),  # of the change sequence
     Column("audit_seq", Id, nullable=False),
     Column("audit_mac", String(64), nullable=False),
-    Column("audit_seal", String(64), nullable=False),  # of the two above: nobody without the key can name another head
-    Column("last_at", String(25), nullable=False),  # no later write claims to be earlier
+    Column("audit_seal", String(64), nullable=False),  # of this row: nobody without the key can name another head
+    Column("last_at", String(25), nullable=False),  # of the last write, by the clock of that moment
     # Set with every erasure and cleared once the bytes are out of the file: a crash in between is made good later.
     Column("scrub_pending", Boolean, nullable=False),
+    Column("doubted_since", Id),  # entry of the audit log from which on times are in doubt; NULL where they are trusted
+    Column("sealed_tally", LargeBinary),  # of every sealed row
+    Column("restored_seq", Id),  # entry of the audit log that tells of the last restore, or accepted rollback
     CheckConstraint("id = 1", name="only_one"),
 )
 
@@ -70,6 +74,8 @@ collections = Table(
     Column("next_contract_id", String(100)),
     Column("next_dim", Integer),
     Column("next_rotation_key", LargeBinary),
+    Column("calibration_digest", String(64)),  # SHA-256 of the calibration that decides; NULL until the first decision
+    Column("mac", LargeBinary),
     sqlite_autoincrement=True,
 )
 
@@ -86,6 +92,7 @@ persons = Table(
     Column("created", String(25), nullable=False),
     Column("last_seen", String(25), nullable=False),  # enrolled or matched: the retention clock counts from here
     Column("retain_until", String(25)),  # overrides the collection's retention
+    Column("mac", LargeBinary),
     UniqueConstraint("collection_id", "external_id"),
     CheckConstraint("status IN ('active', 'suspended')", name="known_status"),
     sqlite_autoincrement=True,
@@ -97,6 +104,7 @@ person_keys = Table(
     metadata,
     Column("person_id", ForeignKey("persons.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("mac", LargeBinary),
 )
 
 consents = Table(
@@ -111,6 +119,7 @@ consents = Table(
     Column("expires_at", String(25)),
     Column("withdrawn_at", String(25)),
     Column("recorded_at", String(25), nullable=False),
+    Column("mac", LargeBinary),
     sqlite_autoincrement=True,
 )
 
@@ -127,6 +136,7 @@ templates = Table(
     Column("quality", Json),
     Column("provenance", Json, nullable=False),
     Column("created", String(25), nullable=False),
+    Column("mac", LargeBinary),
     UniqueConstraint("person_id", "contract_id", "source_digest"),  # also the index that finds a person's templates
     Index("ix_templates_active", "collection_id", "contract_id", "id"),
     sqlite_autoincrement=True,
@@ -140,6 +150,7 @@ crops = Table(
     Column("source_digest", String(64), nullable=False),  # of the template that was made from it
     Column("sealed", LargeBinary, nullable=False),  # PNG of the aligned crop
     Column("created", String(25), nullable=False),
+    Column("mac", LargeBinary),
     UniqueConstraint("person_id", "source_digest"),
     sqlite_autoincrement=True,
 )
@@ -182,6 +193,7 @@ writes = Table(
     Column("request", String(64), nullable=False),  # keyed digest of what was asked
     Column("result", Json, nullable=False),
     Column("at", String(25), nullable=False),
+    Column("mac", LargeBinary),
 )
 
 erasures = Table(
@@ -204,3 +216,6 @@ followers = Table(
 
 APPEND_ONLY = ("audit", "changes", "erasures")
 """Tables whose rows no statement may change or delete; triggers refuse it."""
+
+SEALED = (collections, persons, person_keys, consents, templates, crops, writes, erasures)
+"""Tables whose rows are sealed and tallied: written by `Write` alone."""

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from vultus.errors import VultusError
 from vultus.gallery.audit import GENESIS, seal_head
 from vultus.gallery.protection import (
     KeyEncryptionKey,
     ProtectionError,
+    RowSeals,
     SigningKey,
+    Tally,
     load_key,
     make_default_key,
 )
-from vultus.gallery.store import clock, migrate
+from vultus.gallery.store import anchors, clock, migrate, sealing
 from vultus.gallery.store.database import Database, database_at
 from vultus.gallery.store.schema import audit, changes, gallery
 from vultus.gallery.store.write import Write
@@ -60,6 +64,10 @@ class Store:
         self.actor = actor
         self._audit_key = key.unwrap(row.sealed_audit_key, _bound(info.uuid, "audit key"))
         self._sealed_signing_key = row.sealed_signing_key
+        self.seals = RowSeals(key, info.uuid)
+        self.rollback: VultusError | None = None
+        """Where the database is older than what this host saw: until that is accepted, nothing is decided by it."""
+        self._seen = 0
 
     @classmethod
     def create(cls, place: str | Path, key: Key = None, actor: str | None = None) -> Store:
@@ -77,23 +85,24 @@ class Store:
             migrate.migrate(connection)
             signing, audit_key = SigningKey.new(), os.urandom(32)
             at = clock.now()
-            connection.execute(
-                insert(gallery).values(
-                    id=1,
-                    uuid=made,
-                    created=at,
-                    key_id=kek.id,
-                    public_key=signing.public,
-                    sealed_signing_key=kek.wrap(signing.private, _bound(made, "signing key")),
-                    sealed_audit_key=kek.wrap(audit_key, _bound(made, "audit key")),
-                    head=0,
-                    audit_seq=0,
-                    audit_mac=GENESIS,
-                    audit_seal=seal_head(audit_key, 0, GENESIS),
-                    last_at=at,
-                    scrub_pending=False,
-                )
-            )
+            row = {
+                "id": 1,
+                "uuid": made,
+                "created": at,
+                "key_id": kek.id,
+                "public_key": signing.public,
+                "sealed_signing_key": kek.wrap(signing.private, _bound(made, "signing key")),
+                "sealed_audit_key": kek.wrap(audit_key, _bound(made, "audit key")),
+                "head": 0,
+                "audit_seq": 0,
+                "audit_mac": GENESIS,
+                "last_at": at,
+                "scrub_pending": False,
+                "doubted_since": None,
+                "restored_seq": None,
+                "sealed_tally": RowSeals(kek, made).close(Tally()),
+            }
+            connection.execute(insert(gallery).values(**row, audit_seal=seal_head(audit_key, row)))
 
         try:
             fresh = database.create(fill)
@@ -126,7 +135,7 @@ class Store:
                 raise VultusError(
                     f"gallery {database.label} does not exist; check the path, or enrol someone there first"
                 )
-            with database.friendly(), database.reading() as connection:
+            with _storable(), database.friendly(), database.reading() as connection:
                 migrate.check_revision(migrate.revision(connection), database.label)
                 row = connection.execute(select(gallery)).one()
             info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
@@ -137,6 +146,8 @@ class Store:
                     "give that one by --key or VULTUS_GALLERY_KEY"
                 )
             store = cls(database, info, kek, row, _printable(actor or default_actor()))
+            with store.reading() as connection:
+                store.rollback = anchors.lost(connection, store.audit_key, store.head_seen())
             if row.scrub_pending:  # an erasure was cut short
                 with contextlib.suppress(VultusError):  # a reader without write access leaves it to the next
                     store.scrub()
@@ -144,6 +155,31 @@ class Store:
             database.close()
             raise
         return store
+
+    @classmethod
+    def upgrade(cls, place: str | Path, key: Key = None, actor: str | None = None) -> tuple[str, str]:
+        """Bring a gallery of an older vultus to this one's tables, in one transaction: (from, to), equal if it was.
+
+        Nobody else may have it open. Raises VultusError where it is missing, none, or of a newer version.
+        """
+        database = database_at(place)
+        try:
+            if not database.exists():
+                raise VultusError(f"gallery {database.label} does not exist; check the path", code="no_gallery")
+            with database.friendly(), database.writing() as connection, connection.begin():
+                before = migrate.revision(connection)
+                if before >= migrate.HEAD:
+                    migrate.check_revision(before, database.label)
+                    return before, before
+                database.lock(connection)
+                row = connection.execute(select(gallery.c.uuid, gallery.c.key_id)).one()
+                kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, row.uuid, row.key_id)
+                migrate.upgrade(connection, kek)
+        finally:
+            database.close()
+        with closing(cls.open(place, kek, actor)) as store, store.writing() as write:
+            write.audit("upgraded", None, None, {"from": before, "to": migrate.HEAD})
+        return before, migrate.HEAD
 
     def close(self) -> None:
         self.database.close()
@@ -170,7 +206,7 @@ class Store:
         """A connection that sees one state of the database."""
         with _storable(), self.database.friendly(), self.database.reading() as connection, connection.begin():
             try:
-                yield connection
+                yield connection.execution_options(seals=self.seals)
             except ProtectionError:
                 self._check_key(connection.execute(select(gallery.c.key_id)).scalar_one())
                 raise
@@ -179,21 +215,36 @@ class Store:
     def writing(self, mending: bool = False) -> Iterator[Write]:
         """A transaction; when the block ends, all of it is durable, and when it raises, nothing of it is.
 
-        `mending` is for `log.mend_log` alone: every other write refuses an audit log whose end was tampered with.
+        `mending` is for `verification.mend` alone: every other write refuses an audit log whose end was tampered with.
         """
         with _storable(), self.database.friendly(), self.database.writing() as connection, connection.begin():
             self.database.lock(connection)
-            write = Write(connection, self.actor, self._audit_key, mending)
+            connection = connection.execution_options(seals=self.seals)
+            write = Write(connection, self.actor, self._audit_key, self.seals, mending)
             self._check_key(write.key_id)  # nothing may be wrapped with a key that no longer opens the gallery
+            if write.audit_seq < self._seen:
+                raise VultusError(
+                    f"the database of gallery {self.label} was put back to an earlier state while it was open; open it "
+                    "again",
+                    code="rolled_back",
+                )
             yield write
             write.finish()
+        self._remember(write)
+
+    def head_seen(self) -> anchors.Head | None:
+        """The end of the log as this host last saw it written."""
+        return anchors.remembered(self.state, self._audit_key)
+
+    def _remember(self, write: Write) -> None:
+        if write.audit_seq > self._seen and self.rollback is None:
+            self._seen = write.audit_seq
+            head = anchors.Head(self.info.uuid, write.audit_seq, write.audit_mac, write.now)
+            anchors.remember(self.state, self._audit_key, head)
 
     def _check_key(self, key_id: str) -> None:
         if key_id != self.key.id:
-            raise ProtectionError(
-                f"gallery {self.label} was locked with the new key {key_id} while it was open; open it again with that",
-                code="key_rotated",
-            )
+            raise sealing.rotated(key_id)
 
     def head(self) -> int:
         """The last number of the change sequence."""
@@ -208,6 +259,7 @@ class Store:
         self._sealed_signing_key = row.sealed_signing_key
         self.info = replace(self.info, key_id=row.key_id)
         self.key = key
+        self.seals = RowSeals(key, self.info.uuid)
 
     def scrub(self) -> str | None:
         """Take erased bytes out of the database's files. None when they are gone, else who is in the way: it is tried
@@ -226,7 +278,7 @@ class Store:
                 )
                 # Where there is one, its scrub is still to come: it may have deleted what this one had passed already.
                 if all(write.connection.execute(query.limit(1)).first() is None for query in since):
-                    write.connection.execute(update(gallery).values(scrub_pending=False))
+                    write.own(scrub_pending=False)
         return why
 
 
@@ -254,6 +306,11 @@ def _storable() -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise VultusError(
             f"a text holds the half character {error.object[error.start]!r}, which cannot be stored; remove it"
+        ) from None
+    except (NoResultFound, MultipleResultsFound, json.JSONDecodeError) as error:
+        why = " ".join(str(error).split())[:80]
+        raise VultusError(
+            f"the gallery's tables hold what no gallery wrote ({why}); restore a backup", code="damaged"
         ) from None
     except OverflowError:
         raise VultusError("a number is too large: those of a gallery have at most 64 bits") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from vultus.errors import ContractError, VultusError
 from vultus.gallery.names import clean_metadata
@@ -80,20 +80,18 @@ def add(
             made.append(None)
             continue
         seen.add(digest)
-        done = write.connection.execute(
-            insert(templates).values(
-                person_id=person.id,
-                collection_id=collection.id,
-                contract_id=contract_id,
-                sealed=key.seal(row.astype("<f4").tobytes(), template_bound(person.uuid, contract_id)),
-                source_digest=digest,
-                box=None if sample.box is None else [float(value) for value in sample.box],
-                quality=None if sample.quality is None else clean_metadata(sample.quality),
-                provenance=clean_metadata(sample.provenance),
-                created=write.now,
-            )
+        template_id = write.insert(
+            templates,
+            person_id=person.id,
+            collection_id=collection.id,
+            contract_id=contract_id,
+            sealed=key.seal(row.astype("<f4").tobytes(), template_bound(person.uuid, contract_id)),
+            source_digest=digest,
+            box=None if sample.box is None else [float(value) for value in sample.box],
+            quality=None if sample.quality is None else clean_metadata(sample.quality),
+            provenance=clean_metadata(sample.provenance),
+            created=write.now,
         )
-        template_id = int(done.inserted_primary_key[0])  # pyright: ignore[reportOptionalSubscript]
         if announce:
             write.append("enrol", collection.id, person.id, template_id)
         if sample.crop_png is not None and digest is not None:
@@ -106,8 +104,7 @@ def keep_crop(write: Write, person: Person, key: DataKey, digest: str, png: byte
     there = select(crops.c.id).where(crops.c.person_id == person.id, crops.c.source_digest == digest)
     if write.connection.execute(there).scalar() is None:
         sealed = key.seal(png, crop_bound(person.uuid))
-        values = {"person_id": person.id, "source_digest": digest, "sealed": sealed, "created": write.now}
-        write.connection.execute(insert(crops).values(values))
+        write.insert(crops, person_id=person.id, source_digest=digest, sealed=sealed, created=write.now)
 
 
 def crops_of(connection: Connection, person: Person, key: DataKey) -> Iterator[tuple[str, bytes]]:
@@ -123,11 +120,10 @@ def remove(write: Write, collection: Collection, person: Person, template_id: in
     digest = write.connection.execute(select(templates.c.source_digest).where(mine)).one_or_none()
     if digest is None:
         raise VultusError(f"{person.external_id!r} has no template {template_id}; see `vultus gallery show`")
-    write.connection.execute(delete(templates).where(mine))
+    write.delete(templates, mine)
     others = select(func.count()).where(templates.c.person_id == person.id, templates.c.source_digest == digest[0])
     if write.connection.execute(others).scalar_one() == 0:
-        gone = (crops.c.person_id == person.id) & (crops.c.source_digest == digest[0])
-        write.connection.execute(delete(crops).where(gone))
+        write.delete(crops, crops.c.person_id == person.id, crops.c.source_digest == digest[0])
     write.append("remove", collection.id, person.id, template_id)
 
 
