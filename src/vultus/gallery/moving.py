@@ -25,6 +25,8 @@ class Moved:
     """Whether the collection is of the new model now; if not, the old one goes on, until nobody is missing."""
     skipped: tuple[Skipped, ...] = ()
     """Photographs that no template was made of; `image` is "person: photograph"."""
+    unscrubbed: VultusError | None = None
+    """What keeps the old templates in the database's files, as `Store.unscrubbed`; the next opening tries again."""
 
 
 def move(
@@ -70,4 +72,4 @@ def move(
         return Moved(state, False, tuple(skipped))
     reembed.cut_over(store, name, leave_behind=leave_behind, contract_id=recognizer.contract.id)
     binding.take(model, recognizer)
-    return Moved(state, True, tuple(skipped))
+    return Moved(state, True, tuple(skipped), store.unscrubbed)

@@ -15,6 +15,7 @@ import typer
 from vultus.terminal import shown
 
 if TYPE_CHECKING:
+    from vultus.errors import VultusError
     from vultus.gallery import Gallery
     from vultus.gallery.store import Store
 
@@ -82,6 +83,11 @@ class At:
             lines()
         else:
             typer.echo(lines)
+
+
+def scrubbing(unscrubbed: VultusError | None) -> dict[str, Any]:
+    """For --json: whether the bytes of what was deleted are out of the database's files, and else what keeps them."""
+    return {"scrubbed": unscrubbed is None, "unscrubbed": unscrubbed.to_dict() if unscrubbed is not None else None}
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count
+from vultus.cli.gallery.command import At, command, count, scrubbing
 from vultus.cli.gallery.people import Person, read, tell_consents
 from vultus.terminal import shown, table, warn
 
@@ -141,7 +141,7 @@ def sweep(
         "due": [asdict(one) for one in done.due],
         "erased": [asdict(one) for one in done.receipts],
         "failed": [{"person": name, "reason": why} for name, why in done.failed],
-        "scrubbed": done.scrubbed,
+        **scrubbing(done.unscrubbed),
     }
     at.answer(document, lines)
     raise typer.Exit(0 if done.scrubbed and not done.failed else 1)
@@ -192,7 +192,7 @@ def erase(
         else:
             typer.echo(f"receipts: {receipts}")
 
-    at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, lines)
+    at.answer({"erased": [asdict(one) for one in done.receipts], **scrubbing(done.unscrubbed)}, lines)
     raise typer.Exit(0 if done.scrubbed else 1)
 
 

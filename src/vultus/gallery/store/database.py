@@ -41,8 +41,8 @@ class Database(Protocol):
 
     def lock(self, connection: Connection) -> None: ...
 
-    def scrub(self) -> str | None:
-        """Take deleted bytes out of the files; None when they are gone, else what is in the way."""
+    def scrub(self) -> VultusError | None:
+        """Take deleted bytes out of the files; None when they are gone, else what is in the way, with a code."""
         ...
 
     def friendly(self, raw: bool = False) -> AbstractContextManager[None]: ...

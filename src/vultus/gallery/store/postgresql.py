@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, make_url
@@ -84,7 +86,7 @@ class PostgreSQL:
         """Writers go one after the other, so that numbers grow in the order of commits."""
         connection.execute(text("SELECT id FROM gallery WHERE id = 1 FOR UPDATE"))
 
-    def scrub(self) -> str | None:
+    def scrub(self) -> VultusError | None:
         """Rewrite the tables of keys and names, and the sealed ones unless they are large; those are vacuumed.
 
         None when it is done, else why not. A rewriting keeps each row that an older transaction of the cluster might
@@ -99,14 +101,23 @@ class PostgreSQL:
                 connection.execute(text("SET lock_timeout = '2s'"))
                 if (why := _held(connection)) is not None:
                     return why
+                hidden = connection.execute(text(_HIDDEN)).scalar_one()
+                kept = _rows_kept(connection) if hidden else []
                 for table in (*_REWRITTEN, *_SEALED):
                     size = connection.execute(text(f"SELECT pg_total_relation_size('{table}')")).scalar_one()
-                    full = table in _REWRITTEN or size <= _REWRITE_UP_TO
-                    connection.execute(text(f"VACUUM {'(FULL) ' if full else ''}{table}"))
+                    full = "(FULL, VERBOSE)" if table in _REWRITTEN or size <= _REWRITE_UP_TO else ""
+                    connection.execute(text(f"VACUUM {full} {table}"))
+                if any(kept):
+                    return VultusError(
+                        f"{sum(kept)} deleted rows may still be seen by an older transaction, perhaps that of one of "
+                        f"{hidden} processes of other roles; grant pg_read_all_stats to see which",
+                        code="hidden_transaction",
+                        rows=sum(kept),
+                    )
                 if _may_checkpoint(connection):
                     connection.execute(text("CHECKPOINT"))
         except DBAPIError as error:
-            return str(self._explained(error.orig))
+            return self._explained(error.orig)
         return None
 
     @contextmanager
@@ -126,32 +137,48 @@ class PostgreSQL:
 
     def _explained(self, error: BaseException | None) -> VultusError:
         state = getattr(error, "sqlstate", None) or ""
-        for start, advice in _ADVICE.items():
+        for start, (code, advice) in _ADVICE.items():
             if state.startswith(start):
-                return VultusError(f"gallery {self.label} {advice}")
+                return VultusError(f"gallery {self.label} {advice}", code=code)
         # Not the details, which quote rows.
         said = " ".join((getattr(getattr(error, "diag", None), "message_primary", None) or str(error)).split())[:200]
         if not state and "FATAL:" in said:
             said = said.rpartition("FATAL:")[2].strip()
             return VultusError(
-                f"gallery {self.label} refuses the connection ({said}); check the address and the rights"
+                f"gallery {self.label} refuses the connection ({said}); check the address and the rights",
+                code="no_rights",
             )
         if not state:
             return VultusError(
-                f"gallery {self.label} cannot be reached ({said}); check that the server runs and the address"
+                f"gallery {self.label} cannot be reached ({said}); check that the server runs and the address",
+                code="unreachable",
             )
-        return VultusError(f"gallery {self.label}: {said} (SQLSTATE {state})")
+        return VultusError(f"gallery {self.label}: {said} (SQLSTATE {state})", code="database", sqlstate=state)
 
 
-def _held(connection: Connection) -> str | None:
-    """Who may still see rows that were deleted before now; None once nobody can."""
+def _held(connection: Connection) -> VultusError | None:
+    """Who may still see rows that were deleted before now; None once nobody can of whom that is known."""
     bound = connection.execute(text("SELECT txid_current()")).scalar_one()  # later than each erasure
     end = time.monotonic() + SCRUB_PATIENCE
     while True:
-        holder = connection.execute(text(_HOLDERS), {"bound": bound}).scalar()
-        if holder is None or time.monotonic() > end:
-            return holder
+        found = connection.execute(text(_HOLDERS), {"bound": bound}).one_or_none()
+        if found is None:
+            return None
+        if time.monotonic() > end:
+            return VultusError(found.said, code=found.code, holder=found.holder)
         time.sleep(0.05)
+
+
+def _rows_kept(connection: Connection) -> list[int]:
+    """To be filled by each VACUUM (FULL, VERBOSE) with how many deleted rows it kept for those who may see them."""
+    kept: list[int] = []
+
+    def note(said: Any) -> None:
+        first = re.search(r"\d+", said.message_detail or "")  # the only number of its line, in each language
+        kept.append(int(first[0]) if first else 0)
+
+    connection.connection.dbapi_connection.add_notice_handler(note)  # pyright: ignore
+    return kept
 
 
 def _may_checkpoint(connection: Connection) -> bool:
@@ -164,33 +191,36 @@ SCRUB_PATIENCE = 2.0
 """Seconds that a scrub waits for older transactions; ours last milliseconds."""
 _HOLDERS = """
 WITH bound AS (SELECT age((CAST(:bound AS bigint) & 4294967295)::text::xid) AS age)
-SELECT said FROM (
-    SELECT 1 AS rank, format('process %s in database %s, %s since %s, has an older transaction',
+SELECT code, holder, said FROM (
+    SELECT 1 AS rank, 'older_transaction' AS code, pid::text AS holder,
+           format('process %s in database %s, %s since %s, has an older transaction',
            pid, coalesce(datname, '-'), coalesce(state, backend_type), coalesce(xact_start, backend_start)) AS said
     FROM pg_stat_activity, bound
-    WHERE pid <> pg_backend_pid() AND (
-        age(backend_xid) > bound.age
-        OR age(backend_xmin) > bound.age AND (datname = current_database() OR backend_type = 'walsender'))
+    WHERE pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'walsender' AND (
+        age(backend_xid) > bound.age OR age(backend_xmin) > bound.age AND datname = current_database())
     UNION ALL
-    SELECT 2, format('prepared transaction %s of database %s is open since %s', gid, database, prepared)
+    SELECT 2, 'prepared_transaction', gid,
+           format('prepared transaction %s of database %s is open since %s', gid, database, prepared)
     FROM pg_prepared_xacts, bound WHERE age(transaction) > bound.age
     UNION ALL
-    SELECT 3, format('replication slot %s keeps older rows', slot_name)
+    SELECT 3, 'replication_slot', slot_name, format('replication slot %s keeps older rows', slot_name)
     FROM pg_replication_slots, bound WHERE age(xmin) > bound.age
     UNION ALL
-    SELECT 4, 'an older transaction of the cluster is open, whose owner this role may not see'
-    WHERE txid_snapshot_xmin(txid_current_snapshot()) < CAST(:bound AS bigint)
+    SELECT 4, 'replica', pid::text, format('the replica of process %s keeps older rows (hot-standby feedback)', pid)
+    FROM pg_stat_replication, bound WHERE age(backend_xmin) > bound.age
     UNION ALL
-    SELECT 5, format('process %s of user %s may have an older transaction; grant pg_read_all_stats to look',
-           pid, coalesce(usename, '-'))
-    FROM pg_stat_activity
-    WHERE pid <> pg_backend_pid() AND query = '<insufficient privilege>'
-        AND (datname = current_database() OR pid IN (SELECT pid FROM pg_stat_replication))
+    SELECT 5, 'older_transaction', NULL, 'a transaction of the cluster is older, whose owner this role may not see'
+    WHERE txid_snapshot_xmin(txid_current_snapshot()) < CAST(:bound AS bigint)
 ) AS holders ORDER BY rank LIMIT 1
 """
-"""A rewriting keeps what a snapshot of this database, or a transaction with a number in any, might see. The numbers of
-another role's processes are hidden from a role without pg_read_all_stats: where nothing can be known, nothing is said.
-A slot's catalog_xmin holds only the catalogs, where no person is."""
+"""A rewriting keeps what a snapshot of this database, or a transaction with a number in any, might see. A slot's
+catalog_xmin holds only the catalogs, where no person is. Numbers are to be had for everybody, snapshots of other
+roles' processes only by who has pg_read_all_stats: for those, `_HIDDEN`, the rewriting itself is asked."""
+_HIDDEN = """
+SELECT count(*) FROM pg_stat_activity
+WHERE query = '<insufficient privilege>'
+    AND (datname = current_database() OR pid IN (SELECT pid FROM pg_stat_replication))
+"""
 
 _REWRITTEN = ("person_keys", "collections", "gallery", "persons", "consents", "writes")
 """Tables with keys and names. A VACUUM alone leaves deleted bytes in the free room of a page until it is used again."""
@@ -201,20 +231,29 @@ _REWRITE_UP_TO = 256 << 20
 
 
 _ADVICE = {
-    "28": "refuses the user or the password; check them and the server's pg_hba.conf",
-    "3D000": "does not exist; make the database first: createdb",
-    "42501": "may not be read or written by this user; grant it the rights on the schema",
-    "22P05": "cannot store the character 0; remove it",
-    "23": "refuses a row that does not fit what it holds; somebody else may just have written it, try again",
-    "42P01": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
-    "42P07": "has tables of another program; give an empty database",
-    "42703": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
-    "53100": "cannot grow: the disk is full; nothing was changed, make room and try again",
-    "53300": "has too many connections; close some or raise max_connections",
-    "55P03": "is locked by another process; try again when that is done",
-    "25006": "cannot be written: the server is a read-only replica; give the primary's address",
-    "57P": "is being shut down or started; nothing was acknowledged, try again",
-    "57014": "took too long; nothing was acknowledged, try again",
-    "08": "lost its connection; what was acknowledged is there, try again",
-    "XX001": "is damaged; restore it from a backup",
+    "28": ("no_rights", "refuses the user or the password; check them and the server's pg_hba.conf"),
+    "3D000": ("no_database", "does not exist; make the database first: createdb"),
+    "42501": ("no_rights", "may not be read or written by this user; grant it the rights on the schema"),
+    "22P05": ("unstorable", "cannot store the character 0; remove it"),
+    "23": (
+        "conflict",
+        "refuses a row that does not fit what it holds; somebody else may just have written it, try again",
+    ),
+    "42P01": (
+        "damaged",
+        "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    ),
+    "42P07": ("not_a_gallery", "has tables of another program; give an empty database"),
+    "42703": (
+        "damaged",
+        "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    ),
+    "53100": ("disk_full", "cannot grow: the disk is full; nothing was changed, make room and try again"),
+    "53300": ("too_many_connections", "has too many connections; close some or raise max_connections"),
+    "55P03": ("locked", "is locked by another process; try again when that is done"),
+    "25006": ("read_only", "cannot be written: the server is a read-only replica; give the primary's address"),
+    "57P": ("unreachable", "is being shut down or started; nothing was acknowledged, try again"),
+    "57014": ("too_slow", "took too long; nothing was acknowledged, try again"),
+    "08": ("unreachable", "lost its connection; what was acknowledged is there, try again"),
+    "XX001": ("damaged", "is damaged; restore it from a backup"),
 }

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
+from vultus.files import publish
 from vultus.gallery.store.forks import own_connections
 
 APPLICATION_ID = 0x56554C54
@@ -38,7 +39,11 @@ _CONNECTION_PRAGMAS = (
 
 
 class SQLite:
-    """One file in WAL mode."""
+    """One file in WAL mode.
+
+    One that may not be written, or beside which nothing may be, is read as it lies, and no -wal or -shm is left there:
+    nobody else may write it meanwhile.
+    """
 
     dialect = "sqlite"
 
@@ -95,11 +100,16 @@ class SQLite:
                 with engine.connect().execution_options(write=True) as connection, connection.begin():
                     fill(connection)
                 engine.dispose()  # the last connection empties the write-ahead log into the file
-            return _publish(Path(name), path)
+            publish(Path(name), path, overwrite=False)
+        except FileError as error:
+            if error.code != "exists":
+                raise
+            return False
         finally:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     os.unlink(name + suffix)
+        return True
 
     def reading(self) -> Connection:
         """A connection whose transactions read from one snapshot."""
@@ -112,7 +122,7 @@ class SQLite:
     def lock(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has taken it."""
 
-    def scrub(self) -> str | None:
+    def scrub(self) -> VultusError | None:
         """Take deleted bytes out of the file and the write-ahead log. None when it is done, else why not.
 
         `secure_delete` overwrites a deleted row where it last lay. When SQLite balances its tree it can leave an older
@@ -130,11 +140,12 @@ class SQLite:
                     connection.exec_driver_sql("VACUUM")
                 busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
         except DBAPIError as error:
-            name = getattr(error.orig, "sqlite_errorname", "")
-            if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
-                return str(self._explained(error.orig))
-            raise self._explained(error.orig) from None
-        return f"another process still reads an older state of {self.path}" if busy else None
+            return self._explained(error.orig)
+        if busy:
+            return VultusError(
+                f"another process still reads an older state of {self.path}", code="older_transaction", holder=None
+            )
+        return None
 
     @contextmanager
     def _beside(self, connection: Connection) -> Iterator[None]:
@@ -171,37 +182,50 @@ class SQLite:
 
     def _explained(self, error: BaseException | None) -> VultusError:
         name = getattr(error, "sqlite_errorname", "")
-        for start, advice in _ADVICE.items():
+        name = name or type(error).__name__
+        for start, (code, advice) in _ADVICE.items():
             if name.startswith(start):
-                return VultusError(f"gallery {self.path} {advice}")
-        return VultusError(f"gallery {self.path}: {error} ({name or type(error).__name__}); check the file")
+                return VultusError(f"gallery {self.path} {advice}", code=code)
+        return VultusError(f"gallery {self.path}: {error} ({name}); check the file", code="database", sqlite=name)
 
 
 _TEMPORARY_FOLDER = threading.Lock()
 
 _ADVICE = {
-    "SQLITE_BUSY": "is locked by another process; try again when that is done",
-    "SQLITE_LOCKED": "is locked by another process; try again when that is done",
-    "SQLITE_READONLY": "cannot be written; change its permissions or those of its folder, or use a copy",
-    "SQLITE_NOTADB": "is no vultus gallery; give the path of one, or of a new file",
-    "SQLITE_CORRUPT": "is damaged; restore it from a backup",
-    "SQLITE_FULL": "cannot grow: the disk is full; nothing was changed, make room and try again",
-    "SQLITE_IOERR": "could not be read or written (disk error); nothing was acknowledged, check the disk",
-    "SQLITE_CANTOPEN": "cannot be opened; check that it exists and that you may write to it and to its folder",
-    "SQLITE_PERM": "cannot be opened; check its permissions",
-    "SQLITE_ERROR": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    "SQLITE_BUSY": ("locked", "is locked by another process; try again when that is done"),
+    "SQLITE_LOCKED": ("locked", "is locked by another process; try again when that is done"),
+    "SQLITE_READONLY": ("read_only", "cannot be written; change its permissions or those of its folder, or use a copy"),
+    "SQLITE_NOTADB": ("not_a_gallery", "is no vultus gallery; give the path of one, or of a new file"),
+    "SQLITE_CORRUPT": ("damaged", "is damaged; restore it from a backup"),
+    "SQLITE_FULL": ("disk_full", "cannot grow: the disk is full; nothing was changed, make room and try again"),
+    "SQLITE_IOERR": (
+        "disk_error",
+        "could not be read or written (disk error); nothing was acknowledged, check the disk",
+    ),
+    "SQLITE_CANTOPEN": (
+        "unreadable",
+        "cannot be opened; check that it exists and that you may write to it and to its folder",
+    ),
+    "SQLITE_PERM": ("unreadable", "cannot be opened; check its permissions"),
+    "SQLITE_ERROR": (
+        "damaged",
+        "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    ),
 }
 
 
 def _engine(path: Path, busy_timeout: float) -> Engine:
     def open_file() -> sqlite3.Connection:
-        uri = f"file:{quote(os.path.abspath(path))}?mode=rw"  # never creates one
+        uri = f"file:{quote(os.path.abspath(path))}?{_mode(path)}"  # never creates one
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         for pragma in _CONNECTION_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1)
+    if _mode(path) == _AS_IT_LIES:  # a connection never notices what others write
+        engine = create_engine("sqlite://", creator=open_file, poolclass=NullPool)
+    else:
+        engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -212,19 +236,20 @@ def _engine(path: Path, busy_timeout: float) -> Engine:
     return own_connections(engine)
 
 
-def _publish(fresh: Path, path: Path) -> bool:
-    try:
-        os.link(fresh, path)  # unlike a rename, it never replaces a file
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        os.rename(fresh, path)
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the name, too, survives a power cut
-        finally:
-            os.close(folder)
-    return True
+_AS_IT_LIES = "mode=ro&immutable=1"
+
+
+def _mode(path: Path) -> str:
+    """How the file may be opened, as an URI says it."""
+    log_there = os.path.exists(f"{path}-wal")  # somebody has it open, or did not close it
+    if not os.path.exists(path) or (os.access(path, os.W_OK) and (log_there or os.access(path.parent, os.W_OK))):
+        return "mode=rw"
+    if not log_there:
+        return _AS_IT_LIES
+    if not os.path.exists(f"{path}-shm"):
+        raise VultusError(
+            f"gallery {path} was not closed, and cannot be mended, since it may not be written; let its owner open it "
+            "once",
+            code="read_only",
+        )
+    return "mode=ro"
