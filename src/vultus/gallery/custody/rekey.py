@@ -86,8 +86,11 @@ def rotate_key(
             write.own(key_id=new.id, scrub_pending=True)
             write.audit("key_rotated", None, None, {"old": old.id, "new": new.id, "keys": count})
     except BaseException:
-        if made is not None and not _locked_with(store, new):
-            made.unlink(missing_ok=True)
+        if made is not None:
+            if _locked_with(store, new):
+                log.warning("the gallery may be locked with the new key all the same; it stays in %s", made)
+            else:
+                made.unlink(missing_ok=True)
         raise
     store.adopt(new, signing_key)
     unscrubbed = store.scrub()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, make_url
@@ -101,19 +99,10 @@ class PostgreSQL:
                 connection.execute(text("SET lock_timeout = '2s'"))
                 if (why := _held(connection)) is not None:
                     return why
-                hidden = connection.execute(text(_HIDDEN)).scalar_one()
-                kept = _rows_kept(connection) if hidden else []
                 for table in (*_REWRITTEN, *_SEALED):
                     size = connection.execute(text(f"SELECT pg_total_relation_size('{table}')")).scalar_one()
-                    full = "(FULL, VERBOSE)" if table in _REWRITTEN or size <= _REWRITE_UP_TO else ""
-                    connection.execute(text(f"VACUUM {full} {table}"))
-                if any(kept):
-                    return VultusError(
-                        f"{sum(kept)} deleted rows may still be seen by an older transaction, perhaps that of one of "
-                        f"{hidden} processes of other roles; grant pg_read_all_stats to see which",
-                        code="hidden_transaction",
-                        rows=sum(kept),
-                    )
+                    full = table in _REWRITTEN or size <= _REWRITE_UP_TO
+                    connection.execute(text(f"VACUUM {'(FULL) ' if full else ''}{table}"))
                 if _may_checkpoint(connection):
                     connection.execute(text("CHECKPOINT"))
         except DBAPIError as error:
@@ -157,7 +146,7 @@ class PostgreSQL:
 
 
 def _held(connection: Connection) -> VultusError | None:
-    """Who may still see rows that were deleted before now; None once nobody can of whom that is known."""
+    """Who may still see rows that were deleted before now; None once nobody can."""
     bound = connection.execute(text("SELECT txid_current()")).scalar_one()  # later than each erasure
     end = time.monotonic() + SCRUB_PATIENCE
     while True:
@@ -167,18 +156,6 @@ def _held(connection: Connection) -> VultusError | None:
         if time.monotonic() > end:
             return VultusError(found.said, code=found.code, holder=found.holder)
         time.sleep(0.05)
-
-
-def _rows_kept(connection: Connection) -> list[int]:
-    """To be filled by each VACUUM (FULL, VERBOSE) with how many deleted rows it kept for those who may see them."""
-    kept: list[int] = []
-
-    def note(said: Any) -> None:
-        first = re.search(r"\d+", said.message_detail or "")  # the only number of its line, in each language
-        kept.append(int(first[0]) if first else 0)
-
-    connection.connection.dbapi_connection.add_notice_handler(note)  # pyright: ignore
-    return kept
 
 
 def _may_checkpoint(connection: Connection) -> bool:
@@ -193,8 +170,8 @@ _HOLDERS = """
 WITH bound AS (SELECT age((CAST(:bound AS bigint) & 4294967295)::text::xid) AS age)
 SELECT code, holder, said FROM (
     SELECT 1 AS rank, 'older_transaction' AS code, pid::text AS holder,
-           format('process %s in database %s, %s since %s, has an older transaction',
-           pid, coalesce(datname, '-'), coalesce(state, backend_type), coalesce(xact_start, backend_start)) AS said
+           format('process %s (%s) has an older transaction', pid, concat_ws(', ', 'database ' || datname,
+           'user ' || usename, state, 'since ' || xact_start)) AS said
     FROM pg_stat_activity, bound
     WHERE pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'walsender' AND (
         age(backend_xid) > bound.age OR age(backend_xmin) > bound.age AND datname = current_database())
@@ -209,18 +186,12 @@ SELECT code, holder, said FROM (
     SELECT 4, 'replica', pid::text, format('the replica of process %s keeps older rows (hot-standby feedback)', pid)
     FROM pg_stat_replication, bound WHERE age(backend_xmin) > bound.age
     UNION ALL
-    SELECT 5, 'older_transaction', NULL, 'a transaction of the cluster is older, whose owner this role may not see'
+    SELECT 5, 'older_transaction', NULL, 'a transaction of the cluster is older'
     WHERE txid_snapshot_xmin(txid_current_snapshot()) < CAST(:bound AS bigint)
 ) AS holders ORDER BY rank LIMIT 1
 """
-"""A rewriting keeps what a snapshot of this database, or a transaction with a number in any, might see. A slot's
-catalog_xmin holds only the catalogs, where no person is. Numbers are to be had for everybody, snapshots of other
-roles' processes only by who has pg_read_all_stats: for those, `_HIDDEN`, the rewriting itself is asked."""
-_HIDDEN = """
-SELECT count(*) FROM pg_stat_activity
-WHERE query = '<insufficient privilege>'
-    AND (datname = current_database() OR pid IN (SELECT pid FROM pg_stat_replication))
-"""
+"""A rewriting keeps what a snapshot of this database, or a transaction with a number in any, might see. Every role may
+see both numbers of every process. A slot's catalog_xmin holds only the catalogs, where no person is."""
 
 _REWRITTEN = ("person_keys", "collections", "gallery", "persons", "consents", "writes")
 """Tables with keys and names. A VACUUM alone leaves deleted bytes in the free room of a page until it is used again."""

@@ -68,7 +68,7 @@ class Store:
         """Where the database is older than what this host saw: until that is accepted, nothing is decided by it."""
         self.unscrubbed: VultusError | None = None
         """What kept the last `scrub` from its end. Codes: older_transaction, prepared_transaction, replication_slot,
-        replica, hidden_transaction, and those of a database that cannot be written."""
+        replica, and those of a database that cannot be written."""
         self._seen = 0
 
     @classmethod
