@@ -228,10 +228,12 @@ def publish(made: Path, path: Path, *, overwrite: bool, error: type[VultusError]
             made.unlink()
         except FileExistsError:
             raise _exists(path, error) from None
-        except OSError:  # a file system without hard links
-            if os.path.lexists(path):
+        except OSError:  # a file system without hard links: an empty file takes the name first
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
                 raise _exists(path, error) from None
-            os.rename(made, path)
+            os.replace(made, path)
     sync_folder(path.parent)
 
 

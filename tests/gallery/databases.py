@@ -56,6 +56,7 @@ class PostgreSQLServer:
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "shared_buffers": "32MB",
+            "max_prepared_transactions": "2",
         }
         words = [str(self.binaries / "postgres"), "-D", str(self.root / "data"), "-p", str(self.port)]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -30,6 +30,8 @@ class Moved:
     """Whether the collection is of the new model now; if not, the old one goes on, until nothing is missing."""
     skipped: tuple[Skipped, ...] = ()
     """Photographs that no template was made of; `image` is "person: photograph"."""
+    unscrubbed: VultusError | None = None
+    """What keeps the old templates in the database's files, as `Store.unscrubbed`; the next opening tries again."""
 
 
 def move(
@@ -84,5 +86,5 @@ def move(
         except IncompleteError:  # somebody was enrolled since
             continue
         binding.take(model, recognizer)
-        return Moved(state, True, tuple(skipped))
+        return Moved(state, True, tuple(skipped), store.unscrubbed)
     return Moved(reembed.state(store, name), False, tuple(skipped))

@@ -112,9 +112,9 @@ def test_a_scrub_gives_way_and_is_made_good(file, monkeypatch):
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT * FROM gallery").fetchall()
-    assert store.scrub() is False
+    assert store.scrub() is not None
     other.close()
-    assert store.scrub() is True
+    assert store.scrub() is None
     store.close()
 
 
@@ -217,9 +217,9 @@ def test_who_waits_for_another_server_in_vain_is_told(postgresql: PostgreSQLServ
             enrol(store, collection, "during")
         one_line(error, store)
         assert names(store) == [], "reading goes on"
-        assert store.scrub() is False
+        assert store.scrub() is not None
     enrol(store, collection, "later")
-    assert names(store) == ["later"] and store.scrub() is True
+    assert names(store) == ["later"] and store.scrub() is None
     store.close()
 
 

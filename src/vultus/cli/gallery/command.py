@@ -13,6 +13,7 @@ import typer
 from vultus.terminal import say, say_json, shown
 
 if TYPE_CHECKING:
+    from vultus.errors import VultusError
     from vultus.gallery import Gallery
     from vultus.gallery.store import Store
 
@@ -80,6 +81,11 @@ class At:
             lines()
         else:
             say(*([lines] if isinstance(lines, str) else lines))
+
+
+def scrubbing(unscrubbed: VultusError | None) -> dict[str, Any]:
+    """For --json: whether the bytes of what was deleted are out of the database's files, and else what keeps them."""
+    return {"scrubbed": unscrubbed is None, "unscrubbed": unscrubbed.to_dict() if unscrubbed is not None else None}
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

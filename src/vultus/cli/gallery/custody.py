@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count
+from vultus.cli.gallery.command import At, command, count, scrubbing
 from vultus.cli.gallery.people import Person, read, tell_consents
 from vultus.terminal import say, say_json, table, warn
 
@@ -158,7 +158,7 @@ def sweep(
         "due": [asdict(one) for one in done.due],
         "erased": [asdict(one) for one in done.receipts],
         "failed": [{"person": name, "reason": why} for name, why in done.failed],
-        "scrubbed": done.scrubbed,
+        **scrubbing(done.unscrubbed),
         "doubt": None if done.doubt is None else asdict(done.doubt),
     }
     at.answer(document, lines)
@@ -258,7 +258,7 @@ def _tell_erased(at: At, done: Erased, receipts: Path | None, kept: bool, lines:
         else:
             say(f"receipts: {receipts}")
 
-    at.answer({"erased": [asdict(one) for one in done.receipts], "scrubbed": done.scrubbed}, everything)
+    at.answer({"erased": [asdict(one) for one in done.receipts], **scrubbing(done.unscrubbed)}, everything)
     raise typer.Exit(0 if done.scrubbed and kept else 1)
 
 

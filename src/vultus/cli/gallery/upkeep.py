@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vultus.cli.gallery.command import At, command, count
+from vultus.cli.gallery.command import At, command, count, scrubbing
 from vultus.terminal import bar, say, warn
+
+if TYPE_CHECKING:
+    from vultus.errors import VultusError
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +112,8 @@ def reembed(
     if abandon:
         with at.store() as store:
             moving.abandon(store, at.collection)
-        at.answer({"abandoned": True}, "given up; the collection keeps its model")
+        _warn_of_bytes("new templates", store.unscrubbed)
+        at.answer({"abandoned": True, **scrubbing(store.unscrubbed)}, "given up; the collection keeps its model")
         return
     pictures: dict[str, list[Path]] = {}
     if photos is not None:
@@ -139,7 +143,9 @@ def reembed(
         if len(state.missing) > 20:
             say(f"  and {len(state.missing) - 20:,} more; --json tells all")
 
-    document = {**asdict(state), "moved": done.done, "skipped": [asdict(one) for one in done.skipped]}
+    _warn_of_bytes("old templates", done.unscrubbed)
+    skipped = [asdict(one) for one in done.skipped]
+    document = {**asdict(state), "moved": done.done, "skipped": skipped, **scrubbing(done.unscrubbed)}
     at.answer(document, lines)
     raise typer.Exit(0 if done.done else 1)
 
@@ -150,7 +156,9 @@ def renew(at: At) -> None:
 
     with at.store() as store, bar("turning templates") as progress:
         done = turn(store, at.collection, progress=progress)
-    at.answer(plain(done), f"{at.collection}: {count(done.templates, 'template')} turned; every index is rebuilt")
+    _warn_of_bytes("old rows", done.unscrubbed)
+    document = {"templates": done.templates, "position": done.position, **scrubbing(done.unscrubbed)}
+    at.answer(document, f"{at.collection}: {count(done.templates, 'template')} turned; every index is rebuilt")
 
 
 def rotate_key(
@@ -173,9 +181,8 @@ def rotate_key(
         lines.append(f"the new key is in {done.path}; keep a copy elsewhere")
     if done.removed is not None:
         lines.append(f"the old key's file {done.removed} is deleted")
-    if not done.scrubbed:
-        warn(["the old wrappings are still in the database's files; the next opening tries again"])
-    at.answer(plain(done), lines)
+    _warn_of_bytes("old wrappings", done.unscrubbed)
+    at.answer({**plain(done), **scrubbing(done.unscrubbed)}, lines)
 
 
 def snapshot(at: At) -> None:
@@ -216,6 +223,11 @@ def follow(
                 except KeyboardInterrupt:
                     position = follower.position
     at.answer({"engine": engine, "position": position}, f"{engine} is at {position:,} of the change sequence")
+
+
+def _warn_of_bytes(which: str, unscrubbed: VultusError | None) -> None:
+    if unscrubbed is not None:
+        warn([f"the {which} are still in the database's files ({unscrubbed}); the next opening tries again"])
 
 
 def plain(made: Any) -> dict[str, Any]:

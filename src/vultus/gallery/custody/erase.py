@@ -31,9 +31,14 @@ class Erased:
     """What an erasure did. It holds, whatever the warnings say: they tell what is still to be made good."""
 
     receipts: tuple[Receipt, ...]
-    scrubbed: bool
-    """Whether the bytes are out of the database's files. Where not, the next opening or erasure tries again."""
+    unscrubbed: VultusError | None = None
+    """What keeps the bytes in the database's files, as `Store.unscrubbed`; the next opening or erasure tries again."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def scrubbed(self) -> bool:
+        """Whether the bytes are out of the database's files."""
+        return self.unscrubbed is None
 
 
 def erase(store: Store, collection: str, external_ids: Sequence[str] | str, reason: str = "") -> Erased:
@@ -115,7 +120,7 @@ def erase_returned(store: Store) -> Erased:
     except VultusError as error:
         warnings = [f"erased, but the receipts are not in the ledger yet: {error}"]
     done = finish(store, [])
-    return Erased(tuple(receipts), done.scrubbed, (*warnings, *done.warnings))
+    return Erased(tuple(receipts), done.unscrubbed, (*warnings, *done.warnings))
 
 
 def _record(write: Write, receipt: Receipt) -> None:
@@ -141,8 +146,7 @@ def finish(store: Store, receipts: Sequence[Receipt]) -> Erased:
     """After the commit: the ledger, the snapshot files, the bytes. A crash before its end is made good by the next
     opening (`catch_up`, `Store.open`)."""
     warnings = note(store, receipts)
-    scrubbed, more = scrub(store)
-    return Erased(tuple(receipts), scrubbed, (*warnings, *more))
+    return Erased(tuple(receipts), store.scrub(), (*warnings, *still_there(store)))
 
 
 def note(store: Store, receipts: Sequence[Receipt]) -> list[str]:
@@ -156,15 +160,12 @@ def note(store: Store, receipts: Sequence[Receipt]) -> list[str]:
     return warnings
 
 
-def scrub(store: Store) -> tuple[bool, list[str]]:
-    """The second part: whether the bytes are out of the database's files, and the warning where they are not."""
-    try:
-        if store.scrub():
-            return True, []
-        why = "another process is using the database"
-    except VultusError as error:
-        why = str(error)
-    return False, [f"erased, but deleted bytes are still in the database's files ({why}); open it again to retry"]
+def still_there(store: Store) -> list[str]:
+    """The warning where the last scrub left bytes in the database's files."""
+    if store.unscrubbed is None:
+        return []
+    why = store.unscrubbed
+    return [f"erased, but deleted bytes are still in the database's files ({why}); open it again to retry"]
 
 
 def drop_snapshots(store: Store) -> None:

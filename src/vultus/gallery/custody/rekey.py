@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from vultus.gallery.store.schema import collections, gallery, person_keys, perso
 from vultus.gallery.store.sealing import seal_all
 from vultus.gallery.store.store import bound_to_gallery
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 5_000
 """Wrapped keys that are held in memory."""
 
@@ -45,8 +48,13 @@ class Rotated:
     """The new key's file, where one was made."""
     removed: Path | None
     """The old key's file, where it was to be removed."""
-    scrubbed: bool
-    """Whether the old wrappings are out of the database's files. Where not, the next opening tries again."""
+    unscrubbed: VultusError | None = None
+    """What keeps the old wrappings in the database's files, as `Store.unscrubbed`; the next opening tries again."""
+
+    @property
+    def scrubbed(self) -> bool:
+        """Whether the old wrappings are out of the database's files."""
+        return self.unscrubbed is None
 
 
 def rotate_key(
@@ -74,19 +82,26 @@ def rotate_key(
         raise VultusError(f"gallery {store.label} is locked with the key {old.id} already; give another")
     try:
         with store.writing() as write:
-            count = _rewrap(store, write, new, progress)
+            count, signing_key = _rewrap(store, write, new, progress)
             write.own(key_id=new.id, scrub_pending=True)
             write.audit("key_rotated", None, None, {"old": old.id, "new": new.id, "keys": count})
     except BaseException:
-        if made is not None and not _locked_with(store, new):
-            made.unlink(missing_ok=True)
+        if made is not None:
+            if _locked_with(store, new):
+                log.warning("the gallery may be locked with the new key all the same; it stays in %s", made)
+            else:
+                made.unlink(missing_ok=True)
         raise
-    store.adopt(new)
-    scrubbed = store.scrub()
+    store.adopt(new, signing_key)
+    unscrubbed = store.scrub()
     removed = old_path if remove_old else None
     if removed is not None:
-        removed.unlink(missing_ok=True)
-    return Rotated(old.id, new.id, count, made, removed, scrubbed)
+        try:
+            removed.unlink(missing_ok=True)
+        except OSError as error:  # the rotation is done all the same
+            log.warning("the old key's file %s could not be deleted (%s); delete it", removed, error.strerror)
+            removed = None
+    return Rotated(old.id, new.id, count, made, removed, unscrubbed)
 
 
 def _new(store: Store, new_key: Key) -> tuple[KeyEncryptionKey, Path | None]:
@@ -103,12 +118,12 @@ def _new(store: Store, new_key: Key) -> tuple[KeyEncryptionKey, Path | None]:
     return make_default_key(store.info.uuid, rotated=True)
 
 
-def _rewrap(store: Store, write: Write, new: KeyEncryptionKey, progress: Progress | None) -> int:
-    """Wrap every key and seal every row anew; how many keys."""
+def _rewrap(store: Store, write: Write, new: KeyEncryptionKey, progress: Progress | None) -> tuple[int, bytes]:
+    """Wrap every key and seal every row anew; how many keys, and the signing key's new wrapping."""
     connection = write.connection
 
-    def again(sealed: bytes | None, bound: bytes) -> bytes | None:
-        return None if sealed is None else new.wrap(store.key.unwrap(sealed, bound), bound)
+    def again(sealed: bytes, bound: bytes) -> bytes:
+        return new.wrap(store.key.unwrap(sealed, bound), bound)
 
     total = connection.execute(select(func.count()).select_from(person_keys)).scalar_one()
     done, last = 0, 0
@@ -125,13 +140,15 @@ def _rewrap(store: Store, write: Write, new: KeyEncryptionKey, progress: Progres
         if progress is not None:
             progress(done, total)
     for row in connection.execute(select(collections)).all():
-        values = {
-            "sealed_rotation_key": again(row.sealed_rotation_key, rotation_bound(row.uuid)),
-            "sealed_snapshot_key": again(row.sealed_snapshot_key, snapshot_bound(row.uuid)),
-            "next_rotation_key": again(row.next_rotation_key, rotation_bound(row.uuid)),
+        bounds = {
+            "sealed_rotation_key": rotation_bound(row.uuid),
+            "sealed_snapshot_key": snapshot_bound(row.uuid),
+            "next_rotation_key": rotation_bound(row.uuid),
         }
+        wrapped_here = [name for name in bounds if row._mapping[name] is not None]
+        values = {name: again(row._mapping[name], bounds[name]) for name in wrapped_here}
         write.update(collections, collections.c.id == row.id, **values)
-        done += sum(value is not None for value in values.values())
+        done += len(values)
     own = connection.execute(select(gallery)).one()
     values = {
         "sealed_signing_key": again(own.sealed_signing_key, bound_to_gallery(store, "signing key")),
@@ -140,7 +157,7 @@ def _rewrap(store: Store, write: Write, new: KeyEncryptionKey, progress: Progres
     write.own(**values)
     before, write.seals = write.seals, RowSeals(new, store.info.uuid)
     write.tally = seal_all(connection, write.seals, before)
-    return done + len(values)
+    return done + len(values), values["sealed_signing_key"]
 
 
 def _default_file_of(store: Store) -> Path | None:
@@ -161,7 +178,8 @@ def _default_file_of(store: Store) -> Path | None:
 def _locked_with(store: Store, key: KeyEncryptionKey) -> bool:
     """Whether the transaction was committed though its end was not heard of; True where nobody can tell."""
     try:
-        with store.reading() as connection:
+        with store.database.friendly(), store.database.writing() as connection, connection.begin():
+            store.database.lock(connection)  # a lost connection's COMMIT may still be under way
             return connection.execute(select(gallery.c.key_id)).scalar_one() == key.id
-    except VultusError:
+    except Exception:
         return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import func, select
 
+from vultus.errors import VultusError
 from vultus.gallery.custody.erase import drop_snapshots
 from vultus.gallery.protection import Rotation
 from vultus.gallery.store import Collection, Store, Write, collections
@@ -32,8 +33,13 @@ class Renewed:
     """How many were turned and sealed again."""
     position: int
     """Number in the change sequence from which on followers have the new rows."""
-    scrubbed: bool
-    """Whether the old rows are out of the database's files. Where not, the next opening tries again."""
+    unscrubbed: VultusError | None = None
+    """What keeps the old rows in the database's files, as `Store.unscrubbed`; the next opening tries again."""
+
+    @property
+    def scrubbed(self) -> bool:
+        """Whether the old rows are out of the database's files."""
+        return self.unscrubbed is None
 
 
 def renew(store: Store, collection: str, *, progress: Progress | None = None) -> Renewed:

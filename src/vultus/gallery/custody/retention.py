@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from vultus.errors import VultusError
 from vultus.gallery.custody.consent import Time, is_valid, moment, suspend_without
-from vultus.gallery.custody.erase import erase_in, note, scrub
+from vultus.gallery.custody.erase import erase_in, note, still_there
 from vultus.gallery.protection import Receipt
 from vultus.gallery.store import Collection, Store, Write, clock, collections
 from vultus.gallery.store import persons as stored
@@ -44,11 +44,16 @@ class Swept:
     """Of those who were erased; none in a dry run."""
     failed: tuple[tuple[str, str], ...] = ()
     """(external id, what went wrong) of those who could not be."""
-    scrubbed: bool = True
-    """Whether the bytes are out of the database's files."""
+    unscrubbed: VultusError | None = None
+    """What keeps the bytes in the database's files, as `Store.unscrubbed`; the next opening or erasure tries again."""
     warnings: tuple[str, ...] = ()
     doubt: Doubt | None = None
     """Why times are in doubt, in a dry run: it would refuse to erase anybody."""
+
+    @property
+    def scrubbed(self) -> bool:
+        """Whether the bytes are out of the database's files."""
+        return self.unscrubbed is None
 
 
 @dataclass(frozen=True)
@@ -164,11 +169,11 @@ def sweep(store: Store, collection: str, *, dry_run: bool = True, confirm_time: 
             continue
         receipts.append(receipt)
         warnings |= dict.fromkeys(note(store, [receipt]))
-    scrubbed = True
+    unscrubbed = None
     if receipts:  # once, at the end: it may rewrite the whole file
-        scrubbed, more = scrub(store)
-        warnings |= dict.fromkeys(more)
-    return Swept(tuple(listed), tuple(receipts), tuple(failed), scrubbed, tuple(warnings))
+        unscrubbed = store.scrub()
+        warnings |= dict.fromkeys(still_there(store))
+    return Swept(tuple(listed), tuple(receipts), tuple(failed), unscrubbed, tuple(warnings))
 
 
 def suspend_lapsed(store: Store, collection: str) -> list[str]:

@@ -68,7 +68,8 @@ class KeyEncryptionKey:
         if key is None:
             raise ProtectionError(
                 f"the key {self.id} does not open this gallery; give the key that it was made or last re-keyed with "
-                "(if it is that one, a stored key was changed: restore a backup)"
+                "(if it is that one, a stored key was changed: restore a backup)",
+                code="wrong_key",
             )
         return key
 

@@ -69,8 +69,6 @@ def remember(folder: Path, key: bytes, head: Head) -> None:
 def remembered(folder: Path, key: bytes) -> Head | None:
     """The head in the state folder; None where there is none, or one that is not sealed with the gallery's key."""
     path = folder / NAME
-    if not path.exists():
-        return None
     try:
         content = json.loads(read_file(path, BYTES))
         head = Head(str(content["gallery"]), int(content["seq"]), str(content["mac"]), str(content["at"]))
@@ -78,6 +76,8 @@ def remembered(folder: Path, key: bytes) -> Head | None:
             return head
         why = "its seal does not hold"
     except (VultusError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, VultusError) and error.code == "no_file":
+            return None
         why = str(error)
     log.warning("the anchor %s cannot be used (%s): whether the gallery was rolled back cannot be told", path, why)
     return None

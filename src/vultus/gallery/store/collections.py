@@ -201,11 +201,10 @@ def _row(connection: Connection, name: str) -> Row | None:
 
 
 def _collection(store: Store, connection: Connection, row: Row) -> Collection:
-    key = store.key
     checked(connection, collections, row)
 
     def opened(sealed: bytes | None, bound: bytes) -> bytes | None:
-        return None if sealed is None else key.unwrap(sealed, bound)
+        return None if sealed is None else store.unwrap(sealed, bound)
 
     rotation = opened(row.sealed_rotation_key, rotation_bound(row.uuid))
     assert rotation is not None

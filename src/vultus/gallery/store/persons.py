@@ -110,7 +110,7 @@ def key_of(store: Store, connection: Connection, person: Person) -> DataKey:
 
 
 def open_key(store: Store, person_uuid: str, sealed: bytes) -> DataKey:
-    return DataKey(store.key.unwrap(sealed, key_bound(person_uuid)))
+    return DataKey(store.unwrap(sealed, key_bound(person_uuid)))
 
 
 def key_bound(person_uuid: str) -> bytes:

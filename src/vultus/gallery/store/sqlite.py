@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from vultus.errors import FileError, VultusError
 from vultus.files import publish, working_folder
+from vultus.gallery.store.forks import own_connections
 
 APPLICATION_ID = 0x56554C54
 """SQLite's application id of a gallery file: "VULT"."""
@@ -38,7 +39,11 @@ _CONNECTION_PRAGMAS = (
 
 
 class SQLite:
-    """One file in WAL mode."""
+    """One file in WAL mode.
+
+    One that may not be written, or beside which nothing may be, is read as it lies, and no -wal or -shm is left there:
+    nobody else may write it meanwhile.
+    """
 
     dialect = "sqlite"
 
@@ -52,7 +57,7 @@ class SQLite:
         """Where what belongs to the gallery but not into its database lies: beside the file."""
         return self.path.parent / f"{self.path.name}.state"
 
-    def exists(self) -> bool:
+    def exists(self, settled: bool = False) -> bool:
         """Whether there is a gallery; VultusError for something else of this name."""
         try:
             if self.path.is_dir():
@@ -110,8 +115,8 @@ class SQLite:
     def lock(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has taken it."""
 
-    def scrub(self) -> bool:
-        """Take deleted bytes out of the file and the write-ahead log. False where another process is in the way.
+    def scrub(self) -> VultusError | None:
+        """Take deleted bytes out of the file and the write-ahead log. None when it is done, else why not.
 
         `secure_delete` overwrites a deleted row where it last lay. When SQLite balances its tree it can leave an older
         copy of a row in the unused part of a page (seen here with random enrolments and erasures), so the file is
@@ -128,11 +133,12 @@ class SQLite:
                     connection.exec_driver_sql("VACUUM")
                 busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
         except DBAPIError as error:
-            name = getattr(error.orig, "sqlite_errorname", "")
-            if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
-                return False
-            raise self._explained(error.orig) from None
-        return not busy
+            return self._explained(error.orig)
+        if busy:
+            return VultusError(
+                f"another process still reads an older state of {self.path}", code="older_transaction", holder=None
+            )
+        return None
 
     @contextmanager
     def _beside(self, connection: Connection) -> Iterator[None]:
@@ -169,36 +175,48 @@ class SQLite:
 
     def _explained(self, error: BaseException | None) -> VultusError:
         name = getattr(error, "sqlite_errorname", "")
-        for start, advice in _ADVICE.items():
+        name = name or type(error).__name__
+        for start, (code, advice) in _ADVICE.items():
             if name.startswith(start):
-                return VultusError(f"gallery {self.path} {advice}")
-        return VultusError(f"gallery {self.path}: {error} ({name or type(error).__name__}); check the file")
+                return VultusError(f"gallery {self.path} {advice}", code=code)
+        return VultusError(f"gallery {self.path}: {error} ({name}); check the file", code="database", sqlite=name)
 
 
 _TEMPORARY_FOLDER = threading.Lock()
 
 _ADVICE = {
-    "SQLITE_BUSY": "is locked by another process; try again when that is done",
-    "SQLITE_LOCKED": "is locked by another process; try again when that is done",
-    "SQLITE_READONLY": "cannot be written; change its permissions or those of its folder, or use a copy",
-    "SQLITE_NOTADB": "is no vultus gallery; give the path of one, or of a new file",
-    "SQLITE_CORRUPT": "is damaged; restore it from a backup",
-    "SQLITE_FULL": "cannot grow: the disk is full; nothing was changed, make room and try again",
-    "SQLITE_IOERR": "could not be read or written (disk error); nothing was acknowledged, check the disk",
-    "SQLITE_CANTOPEN": "cannot be opened; check that it exists and that you may write to it and to its folder",
-    "SQLITE_PERM": "cannot be opened; check its permissions",
-    "SQLITE_ERROR": "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    "SQLITE_BUSY": ("locked", "is locked by another process; try again when that is done"),
+    "SQLITE_LOCKED": ("locked", "is locked by another process; try again when that is done"),
+    "SQLITE_READONLY": ("read_only", "cannot be written; change its permissions or those of its folder, or use a copy"),
+    "SQLITE_NOTADB": ("not_a_gallery", "is no vultus gallery; give the path of one, or of a new file"),
+    "SQLITE_CORRUPT": ("damaged", "is damaged; restore it from a backup"),
+    "SQLITE_FULL": ("disk_full", "cannot grow: the disk is full; nothing was changed, make room and try again"),
+    "SQLITE_IOERR": (
+        "disk_error",
+        "could not be read or written (disk error); nothing was acknowledged, check the disk",
+    ),
+    "SQLITE_CANTOPEN": (
+        "unreadable",
+        "cannot be opened; check that it exists and that you may write to it and to its folder",
+    ),
+    "SQLITE_PERM": ("unreadable", "cannot be opened; check its permissions"),
+    "SQLITE_ERROR": (
+        "damaged",
+        "has unexpected tables; it is damaged or was changed by another program, restore it from a backup",
+    ),
 }
 
 
 def _engine(path: Path, busy_timeout: float) -> Engine:
     def open_file() -> sqlite3.Connection:
-        uri = f"file:{quote(os.path.abspath(path))}?mode=rw"  # never creates one
+        uri = f"file:{quote(os.path.abspath(path))}?{_mode(path)}"  # never creates one
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         for pragma in _CONNECTION_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
+    if _mode(path) == _AS_IT_LIES:  # a connection never notices what others write
+        return _begun(create_engine("sqlite://", creator=open_file, poolclass=NullPool))
     return _begun(create_engine("sqlite://", creator=open_file, poolclass=QueuePool, max_overflow=-1))
 
 
@@ -211,7 +229,7 @@ def _begun(engine: Engine) -> Engine:
         if not options.get("bare"):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")
 
-    return engine
+    return own_connections(engine)
 
 
 class NamelessCopy(SQLite):
@@ -235,3 +253,22 @@ class NamelessCopy(SQLite):
         super().close()
         self._raw.close()
         self.file.close()
+
+
+_AS_IT_LIES = "mode=ro&immutable=1"
+
+
+def _mode(path: Path) -> str:
+    """How the file may be opened, as an URI says it."""
+    log_there = os.path.exists(f"{path}-wal")  # somebody has it open, or did not close it
+    if not os.path.exists(path) or (os.access(path, os.W_OK) and (log_there or os.access(path.parent, os.W_OK))):
+        return "mode=rw"
+    if not log_there:
+        return _AS_IT_LIES
+    if not os.path.exists(f"{path}-shm"):
+        raise VultusError(
+            f"gallery {path} was not closed, and cannot be mended, since it may not be written; let its owner open it "
+            "once",
+            code="read_only",
+        )
+    return "mode=ro"

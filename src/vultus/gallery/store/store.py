@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import logging
@@ -67,6 +66,9 @@ class Store:
         self.seals = RowSeals(key, info.uuid)
         self.rollback: VultusError | None = None
         """Where the database is older than what this host saw: until that is accepted, nothing is decided by it."""
+        self.unscrubbed: VultusError | None = None
+        """What kept the last `scrub` from its end. Codes: older_transaction, prepared_transaction, replication_slot,
+        replica, and those of a database that cannot be written."""
         self._seen = 0
 
     @classmethod
@@ -107,12 +109,16 @@ class Store:
         try:
             fresh = database.create(fill)
         except BaseException:
-            _drop(kept)
+            if kept is not None:
+                if _may_be_made(database, made):
+                    log.warning("the gallery may have been made all the same; its key stays in %s", kept)
+                else:
+                    kept.unlink(missing_ok=True)
             raise
         finally:
             database.close()
-        if not fresh:
-            _drop(kept)
+        if not fresh and kept is not None:  # another's gallery is there, with a key of its own
+            kept.unlink(missing_ok=True)
         store = cls.open(place, key, actor)
         if fresh:
             with store.writing() as write:
@@ -131,21 +137,21 @@ class Store:
                 raise VultusError(
                     f"gallery {database.label} does not exist; check the path, or enrol someone there first"
                 )
-            with _storable(), database.friendly(), database.reading() as connection:
-                migrate.check_revision(migrate.revision(connection), database.label)
-                row = connection.execute(select(gallery)).one()
-                info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
-                kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, info.uuid, info.key_id)
-                if kek.id != info.key_id:
-                    raise ProtectionError(
-                        f"the key {kek.id} does not open gallery {database.label}, which was locked with "
-                        f"{info.key_id}; give that one by --key or VULTUS_GALLERY_KEY"
-                    )
-                store = cls(database, info, kek, row, _printable(actor or default_actor()))
+            row = _row_of(database)
+            while True:
+                try:
+                    kek = _key_of(row, key, database)
+                    break
+                except ProtectionError:
+                    before, row = row, _row_of(database)
+                    if row.key_id == before.key_id:  # else it was rotated meanwhile, and the old key perhaps deleted
+                        raise
+            info = StoreInfo(row.uuid, row.created, row.key_id, row.public_key)
+            store = cls(database, info, kek, row, _printable(actor or default_actor()))
+            with store.reading() as connection:
                 store.rollback = anchors.lost(connection, store.audit_key, store.head_seen(), row)
             if row.scrub_pending:  # an erasure was cut short
-                with contextlib.suppress(VultusError):  # a reader without write access leaves it to the next
-                    store.scrub()
+                store.scrub()  # a reader without write access leaves it to the next
         except BaseException:
             database.close()
             raise
@@ -190,7 +196,7 @@ class Store:
 
     @property
     def signing_key(self) -> SigningKey:
-        return SigningKey.from_private(self.key.unwrap(self._sealed_signing_key, _bound(self.info.uuid, "signing key")))
+        return SigningKey.from_private(self.unwrap(self._sealed_signing_key, _bound(self.info.uuid, "signing key")))
 
     @property
     def audit_key(self) -> bytes:
@@ -212,8 +218,7 @@ class Store:
             self.database.lock(connection)
             connection = connection.execution_options(seals=self.seals)
             write = Write(connection, self.actor, self._audit_key, self.seals, mending)
-            if write.key_id != self.key.id:  # nothing may be wrapped with a key that no longer opens the gallery
-                raise sealing.rotated(write.key_id)
+            self._check_key(write.key_id)  # nothing may be wrapped with a key that no longer opens the gallery
             if write.audit_seq < self._seen:
                 raise VultusError(
                     f"the database of gallery {self.label} was put back to an earlier state while it was open; open it "
@@ -234,28 +239,48 @@ class Store:
             head = anchors.Head(self.info.uuid, write.audit_seq, write.audit_mac, write.now)
             anchors.remember(self.state, self._audit_key, head)
 
+    def unwrap(self, sealed: bytes, bound: bytes) -> bytes:
+        """A key that the database holds. ProtectionError, code key_rotated, where another wraps them meanwhile."""
+        try:
+            return self.key.unwrap(sealed, bound)
+        except ProtectionError:
+            with self.reading() as connection:
+                self._check_key(connection.execute(select(gallery.c.key_id)).scalar_one())
+            raise
+
+    def _check_key(self, key_id: str) -> None:
+        if key_id != self.key.id:
+            raise sealing.rotated(key_id)
+
     def head(self) -> int:
         """The last number of the change sequence."""
         with self.reading() as connection:
             return connection.execute(select(gallery.c.head)).scalar_one()
 
-    def adopt(self, key: KeyEncryptionKey) -> None:
+    def adopt(self, key: KeyEncryptionKey, sealed_signing_key: bytes) -> None:
         """Go on with the key that the gallery has just been rotated to."""
-        with self.reading() as connection:
-            row = connection.execute(select(gallery)).one()
-        self._audit_key = key.unwrap(row.sealed_audit_key, _bound(self.info.uuid, "audit key"))
-        self._sealed_signing_key = row.sealed_signing_key
-        self.info = replace(self.info, key_id=row.key_id)
+        self._sealed_signing_key = sealed_signing_key
+        self.info = replace(self.info, key_id=key.id)
         self.key = key
         self.seals = RowSeals(key, self.info.uuid)
 
-    def scrub(self) -> bool:
-        """Take erased bytes out of the database's files; False where somebody is in the way, to be tried again."""
+    def scrub(self) -> VultusError | None:
+        """Take erased bytes out of the database's files. None when they are gone, else what is in the way.
+
+        Nothing is raised for that: what asked for it is done already. The next scrub or opening tries again.
+        """
+        try:
+            self.unscrubbed = self._scrub()
+        except VultusError as error:
+            self.unscrubbed = error
+        return self.unscrubbed
+
+    def _scrub(self) -> VultusError | None:
         with self.reading() as connection:
             before = connection.execute(select(gallery.c.head, gallery.c.audit_seq)).one()
         with self.database.friendly():
-            done = self.database.scrub()
-        if done:
+            why = self.database.scrub()
+        if why is None:
             with self.writing() as write:
                 since = (
                     select(changes.c.seq).where(
@@ -266,7 +291,26 @@ class Store:
                 # Where there is one, its scrub is still to come: it may have deleted what this one had passed already.
                 if all(write.connection.execute(query.limit(1)).first() is None for query in since):
                     write.own(scrub_pending=False)
-        return done
+        return why
+
+
+def _row_of(database: Database) -> Row:
+    with _storable(), database.friendly(), database.reading() as connection:
+        migrate.check_revision(migrate.revision(connection), database.label)
+        return connection.execute(select(gallery)).one()
+
+
+def _key_of(row: Row, key: Key, database: Database) -> KeyEncryptionKey:
+    """The key that the gallery of this row is locked with."""
+    kek = key if isinstance(key, KeyEncryptionKey) else load_key(key, row.uuid, row.key_id)
+    if kek.id != row.key_id:
+        raise ProtectionError(
+            f"the key {kek.id} does not open gallery {database.label}, which was locked with {row.key_id}; "
+            "give that one by --key or VULTUS_GALLERY_KEY",
+            code="wrong_key",
+            key=row.key_id,
+        )
+    return kek
 
 
 def default_actor() -> str:
@@ -325,6 +369,12 @@ def _key_for_new(key: Key, gallery_uuid: str) -> tuple[KeyEncryptionKey, Path | 
     return made
 
 
-def _drop(made: Path | None) -> None:
-    if made is not None:
-        made.unlink(missing_ok=True)
+def _may_be_made(database: Database, gallery_uuid: str) -> bool:
+    """Whether the database was made though its making failed to say so; True where nobody can tell."""
+    try:
+        if not database.exists(settled=True):
+            return False
+        with database.friendly(), database.reading() as connection:
+            return connection.execute(select(gallery.c.uuid)).scalar_one() == gallery_uuid
+    except Exception:  # whatever it is: a key can be deleted later, and never be had back
+        return True
