@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Live:
 
     def _from_snapshot(self, collection: Collection) -> Table | None:
         path = self.snapshot_path
-        if not path.exists() or collection.snapshot_key is None:
+        if not os.path.exists(path) or collection.snapshot_key is None:
             return None
         try:
             table = Table.load(path, collection.snapshot_key, self._about(collection))
