@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -129,6 +130,7 @@ sys.exit(2)
 
 
 def test_a_folder_that_cannot_be_written_is_named(people, tmp_path):
+    shutil.rmtree(people.store.state, ignore_errors=True)
     people.store.state.parent.mkdir(parents=True, exist_ok=True)
     people.store.state.write_text("in the way")
     with pytest.raises(VultusError, match="cannot write the ledger"):
