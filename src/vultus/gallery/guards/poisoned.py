@@ -24,7 +24,7 @@ from vultus.gallery.rates import rate_in_words
 
 MATED_MISSES = 0.05
 """A template is doubtful whose mean score with its person's others is one that at most this share of comparisons of one
-person's photographs fall below. Our choice: `benchmarks/morph_guard.py` measures what it costs and finds."""
+person's photographs fall below. Our choice: what it costs and finds is measured in docs/decisions.md."""
 
 
 @dataclass(frozen=True)
