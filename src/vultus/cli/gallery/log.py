@@ -46,7 +46,7 @@ def audit(
     at: At,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Check the whole log, and open each template; exit code 1 if anything is wrong."),
+        typer.Option("--verify", help="Check log and rows, open each template; exit code 1 if anything is wrong."),
     ] = False,
     anchors: Annotated[
         list[str] | None,
@@ -63,7 +63,9 @@ def audit(
         str | None,
         typer.Option("--accept-rollback", help="REASON: go on with a database that was put back to an earlier state."),
     ] = None,
-    mend: Annotated[str | None, typer.Option("--mend", help="REASON: let a log that was changed be added to.")] = None,
+    mend: Annotated[
+        str | None, typer.Option("--mend", help="REASON: take log and rows as they are, forged ones too.")
+    ] = None,
     person: Annotated[str | None, typer.Option(help="Only entries about this person.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind, as erased.")] = None,
     after: Annotated[int, typer.Option(help="Only entries after this number.", min=0)] = 0,
@@ -95,7 +97,8 @@ def audit(
             found = people.custody.mend_log(mend)
             at.answer(
                 {"findings": [asdict(one) for one in found]},
-                f"the log goes on; {count(len(found), 'finding')} stay to be found by --verify",
+                f"{count(len(found), 'finding')} noted in the log; rows are sealed as they are now, forged ones "
+                "too, and --verify finds again what is wrong with entries of the log",
             )
         else:
             _list(at, people, after, person, kind, limit)

@@ -71,11 +71,15 @@ def restore(
 
 
 def upgrade(at: At) -> None:
-    """Bring a gallery that an older vultus made to this version's tables. Make a backup first; close it elsewhere."""
+    """Bring a gallery of an older vultus to this version's tables. Copy its database first, and close it elsewhere."""
     from vultus.gallery.store import Store
 
     before, after = Store.upgrade(at.gallery, at.key, at.actor)
-    told = f"is at {after} already" if before == after else f"was brought from {before} to {after}; its rows are sealed"
+    told = (
+        f"has tables {after} already, this version's"
+        if before == after
+        else f"was brought from tables {before} to {after}; its rows are sealed"
+    )
     at.answer({"from": before, "to": after}, f"the gallery {told}")
 
 

@@ -174,7 +174,7 @@ def check_consent(connection: Connection, collection: Collection, person: Person
         why = "has withdrawn consent, or it expired" if before else "has not consented"
         raise VultusError(
             f"{person.external_id!r} {why}, which this collection requires for {settings.purpose!r}; record their "
-            "consent with the enrolment"
+            "consent as they are enrolled (--consent-basis), or, if they are, by `vultus gallery consent add`"
         )
     status = connection.execute(select(people.c.status).where(people.c.id == person.id)).scalar()
     if status == "suspended":

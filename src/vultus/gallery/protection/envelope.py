@@ -37,7 +37,7 @@ def open_with(cipher: AESGCM, sealed: bytes, bound_to: bytes) -> bytes | None:
 
 
 class DataKey:
-    """A key of one person: seals their templates, crops and names; names them in logs; all of it dies with the key.
+    """A key of one person: seals their templates and crops; names them in logs; all of it dies with the key.
 
     Sealing, source digests and the pseudonym use keys of their own, derived from the secret (HKDF-SHA256, RFC 5869).
     """

@@ -16,7 +16,7 @@ from vultus.gallery.protection.errors import ProtectionError
 
 FORMAT = "vultus erasure receipt 1"
 STATEMENT = (
-    "Destroyed: the person's data key, with which their templates, crops and details were encrypted; the rows that "
+    "Destroyed: the person's data key, with which their templates and crops were encrypted; the rows that "
     "held them; their entries in the search index; the key of the index snapshots they were part of. "
     "Beyond reach: backups made before the erasure that can be opened with a key from before it, until they are "
     "restored (restoring repeats the erasure) or deleted; exports, photographs and copies kept outside this gallery."

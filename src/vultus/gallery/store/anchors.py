@@ -96,10 +96,11 @@ def lost(connection: Connection, key: bytes, head: Head | None, row: Row) -> Vul
     since = connection.execute(select(audit).where(audit.c.seq == row.restored_seq)).one_or_none()
     if since is not None and since.at >= head.at and is_true(key, entry_of(since)):
         return None
+    there = f"which ends with {row.audit_seq}" if row.audit_seq < head.seq else "which has another one of that number"
     return VultusError(
-        f"the database was put back to an earlier state: this host saw entry {head.seq} of its audit log, which is not "
-        f"in it (it ends with {row.audit_seq}); put the newer database back, or, if the loss is known and accepted, "
-        "run `vultus gallery audit --accept-rollback REASON`",
+        f"the database was put back to an earlier state: this host saw entry {head.seq} of its audit log, {there}; "
+        "put the newer database back, or, if the loss is known and accepted, run "
+        "`vultus gallery audit --accept-rollback REASON`",
         code="rolled_back",
         seen=head.seq,
         last=row.audit_seq,

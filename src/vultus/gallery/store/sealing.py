@@ -63,7 +63,7 @@ def tampered(table: Table, row: Mapping[Any, Any]) -> VultusError:
     key = key_of(table, row)
     return VultusError(
         f"row {key} of the table {table.name} was not written by the gallery, so nothing was done with it; see what "
-        "`vultus gallery audit --verify` finds, then restore a backup or run `vultus gallery audit --mend`",
+        "`vultus gallery audit --verify` finds, then restore a backup or run `vultus gallery audit --mend REASON`",
         code="row_tampered",
         table=table.name,
         row=key,

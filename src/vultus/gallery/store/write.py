@@ -57,7 +57,8 @@ class Write:
         if not mending and self._row["audit_seal"] != seal_head(audit_key, self._row):
             raise VultusError(
                 "the end of the audit log was tampered with, so nothing was written; see what "
-                "`vultus gallery audit --verify` finds, then restore a backup or run `vultus gallery audit --mend`",
+                "`vultus gallery audit --verify` finds, then restore a backup or run "
+                "`vultus gallery audit --mend REASON`",
                 code="log_tampered",
             )
         self._tally: Tally | None = None
