@@ -98,7 +98,8 @@ def erase_returned(store: Store) -> Erased:
     sweep_leftovers(store)
     told = {receipt.person_uuid: receipt for receipt in ledger.salvaged(store)}
     with store.writing() as write:
-        lost = told.keys() - ledger.known(write.connection)
+        known = ledger.known(write.connection)
+        lost = told.keys() - known
         for uuid in sorted(lost):
             _record(write, told[uuid])
         again = persons.by_id(write.connection, ledger.returned(write.connection))
@@ -106,7 +107,8 @@ def erase_returned(store: Store) -> Erased:
         of = _collections_of(store, write, again)
         subjects = {person.uuid: _pseudonym(store, write, person) for person in again.values()}
         for person in again.values():
-            persons.remove(write, of[person.id], person)
+            # Whose erasure the database knows was put in by somebody else, and is in no tally of the gallery's rows.
+            persons.remove(write, of[person.id], person, tallied=person.uuid not in known)
             collections.destroy_snapshot_key(write, of[person.id].id)
         if again:
             write.own(scrub_pending=True)
@@ -188,7 +190,7 @@ def catch_up(store: Store) -> int:
     drop_snapshots(store)
     try:
         return ledger.mend(store)
-    except VultusError as error:
+    except (VultusError, OSError) as error:
         log.warning("the ledger of erasures is incomplete: %s", error)
         return 0
 
@@ -197,9 +199,9 @@ def refusals(store: Store) -> list[VultusError]:
     """Why nobody may be searched or enrolled in this gallery as it is; empty where all is well.
 
     To be asked when it is opened, after `catch_up`. It takes two queries whose cost grows with the number of erasures,
-    and reads the ledger with one check of a signature. Codes: rolled_back, and those of `ledger.refusals`.
+    and reads the ledger with one check of a signature. Codes: those of `ledger.refusals`, and rolled_back.
     """
-    return [*([store.rollback] if store.rollback else ()), *ledger.refusals(store)]
+    return [*ledger.refusals(store), *([store.rollback] if store.rollback else ())]
 
 
 def sweep_leftovers(store: Store) -> None:

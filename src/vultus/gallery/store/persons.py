@@ -141,9 +141,12 @@ def set_status(write: Write, collection: Collection, person: Person, status: str
         write.append("suspend" if status == "suspended" else "resume", collection.id, person.id)
 
 
-def remove(write: Write, collection: Collection, person: Person) -> None:
-    """Delete the row and, by the database's rules, key, templates, crops, consents and remembered writes."""
-    write.delete(persons, persons.c.id == person.id)
+def remove(write: Write, collection: Collection, person: Person, *, tallied: bool = True) -> None:
+    """Delete the row and, by the database's rules, key, templates, crops, consents and remembered writes.
+
+    `tallied`: whether the gallery wrote these rows.
+    """
+    write.delete(persons, persons.c.id == person.id, tallied=tallied)
     write.append("erase", collection.id, person.id)
 
 

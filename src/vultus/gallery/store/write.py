@@ -120,8 +120,13 @@ class Write:
             rows = self.connection.execute(select(table).where(key.in_(by_id))).mappings()
             self._replace(table, [(row, {n: by_id[row[key.name]][n] for n in names}) for row in rows], names)
 
-    def delete(self, table: Table, *where: ColumnElement[bool]) -> int:
-        """Delete the rows that meet all conditions, and what the database deletes with them; how many they were."""
+    def delete(self, table: Table, *where: ColumnElement[bool], tallied: bool = True) -> int:
+        """Delete the rows that meet all conditions, and what the database deletes with them; how many they were.
+
+        `tallied`: whether they are of the gallery's own writing.
+        """
+        if not tallied:
+            return self.connection.execute(delete(table).where(*where)).rowcount
         if children := sealing.children_of(table):
             ids = select(table.c.id).where(*where).scalar_subquery()
             for child in children:
