@@ -13,13 +13,17 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vultus.errors import VultusError
-from vultus.gallery import Gallery
-from vultus.gallery.custody import ConsentGiven
+from vultus.gallery import Gallery, reembed
+from vultus.gallery.custody import ConsentGiven, restore
+from vultus.gallery.custody.ledger import ledger_path
+from vultus.gallery.store import Sample
 from vultus.zoo import Contract
 
 DIM = 32
@@ -45,6 +49,13 @@ class Bare:
 
     def embed(self, faces):
         raise NotImplementedError
+
+
+class Next(Bare):
+    """The model that a collection is on its way to, and never reaches."""
+
+    name = "next"
+    contract = Contract("next", DIM, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 
 def rows_of(operation: int, count: int) -> np.ndarray:
@@ -174,8 +185,40 @@ def do(gallery: Gallery, what: Operation) -> None:
         gallery.create()
     elif kind == "configure":
         gallery.configure(**{what["setting"]: what["value"]})
-    else:
+    elif kind == "snapshot":
         gallery.custody.snapshot()
+    else:
+        keep(gallery, kind, Path(what["folder"]), number)
+
+
+UPKEEP = ("renew", "rotate", "backup", "export", "restore", "sweep", "reembed")
+"""What may go on beside writers, and changes nothing that they see."""
+
+
+def keep(gallery: Gallery, kind: str, folder: Path, number: int) -> None:
+    """One piece of upkeep; its files go to `folder`."""
+    store = gallery._binding.store
+    people = [one.external_id for one in gallery.persons(limit=2)]
+    if kind == "renew":
+        gallery.custody.renew()
+    elif kind == "rotate":
+        gallery.custody.rotate_key()
+    elif kind == "backup":
+        gallery.custody.backup(folder / f"{number}.backup")
+    elif kind == "export" and people:
+        gallery.custody.export(people[0], folder / f"{number}.zip")
+    elif kind == "restore":
+        made = gallery.custody.backup(folder / f"{number}.backup").path
+        restore(made, folder / f"{number}.db", ledgers=[ledger_path(store)])
+    elif kind == "sweep":
+        gallery.custody.sweep(dry_run=False)
+    elif kind == "reembed":
+        reembed.begin(store, "default", Next())  # pyright: ignore[reportArgumentType]
+        for person in people:
+            sample = Sample(rows_of(number, 1)[0], source=f"{number} {person}".encode())
+            with suppress(VultusError):  # erased meanwhile
+                reembed.from_samples(store, "default", person, Next(), [sample])  # pyright: ignore[reportArgumentType]
+        reembed.abandon(store, "default")
 
 
 def opened(place: str) -> Gallery:
