@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vultus.gallery.custody import ledger
+from vultus.gallery.custody import ledger, restore
 from vultus.gallery.store.verification import verify_gallery
 
 from . import writer
@@ -66,7 +66,9 @@ def rounds_of_upkeep(place: str | Path, folder: Path, rounds: int, seed: int = 0
                 receipts = ledger.read(ledger.ledger_path(store), store.info.uuid, store.info.public_key).receipts
                 with store.reading() as connection:
                     assert {one.person_uuid for one in receipts} == ledger.known(connection)
-                fresh.custody.backup(out / "last.backup")  # an ordinary command, which sweeps where it writes
+                made = fresh.custody.backup(out / "last.backup").path
+                # Sweeps where it writes, as opening a gallery there would.
+                restore(made, out / "last.db", ledgers=[ledger.ledger_path(store)])
             assert [one for one in _files(place, state_folder, out) if one.name.endswith(UNFINISHED)] == []
             for path in _files(place, state_folder):
                 found = {text.decode() for text in re.findall(rb"%s\d+" % prefix.encode(), path.read_bytes())}

@@ -206,7 +206,8 @@ def keep(gallery: Gallery, kind: str, folder: Path, number: int) -> None:
     elif kind == "backup":
         gallery.custody.backup(folder / f"{number}.backup")
     elif kind == "export" and people:
-        gallery.custody.export(people[0], folder / f"{number}.zip")
+        with suppress(VultusError):  # erased meanwhile
+            gallery.custody.export(people[0], folder / f"{number}.zip")
     elif kind == "restore":
         made = gallery.custody.backup(folder / f"{number}.backup").path
         restore(made, folder / f"{number}.db", ledgers=[ledger_path(store)])
