@@ -225,6 +225,7 @@ def test_a_table_can_be_saved_while_it_changes(tmp_path: Path) -> None:
     assert same(filled(), Table.load(tmp_path / "index", KEY, ABOUT))
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no").write_text("a file is in the way")
     with pytest.raises(SnapshotError, match="cannot write"):
         filled().save(tmp_path / "no" / "index", KEY, ABOUT)
