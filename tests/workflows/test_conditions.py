@@ -10,7 +10,7 @@ import pytest
 
 from vultus.data import CropWriter, FaceDataset
 from vultus.data.dataset import encode_crop
-from vultus.errors import VultusError
+from vultus.errors import FileError, VultusError
 from vultus.evaluation.breakdown import tidy
 from vultus.workflows.conditions import NOSE_DEPTH, conditions, group_column, pose
 
@@ -84,7 +84,8 @@ def test_groups_come_from_a_column_or_a_csv(data: FaceDataset, tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("identity,age\nann,3\n", "must have the columns identity,group or source,group; it has identity, age"),
+        ("identity,age\nann,3\n", "has no column 'group'; its first line reads 'identity, age'"),
+        ("age,group\n3,x\n", "must have the columns identity,group or source,group; it has age, group"),
         ("identity,group\nann,x\nann,y\n", "line 3: ann is 'y' here and 'x' before"),
         ("identity,group\n,x\n", "line 2: identity is empty"),
         ("identity,group\nzoe,x\n", "names no identity of set"),
@@ -100,5 +101,6 @@ def test_a_bad_csv_is_named_with_its_line(data: FaceDataset, tmp_path: Path, con
 def test_unknown_columns_and_files(data: FaceDataset, tmp_path: Path):
     with pytest.raises(VultusError, match="no column 'age'; it has crop, identity"):
         group_column(data, "age")
-    with pytest.raises(VultusError, match="cannot be read"):
+    with pytest.raises(FileError) as missing:
         group_column(data, tmp_path / "none.csv")
+    assert missing.value.code == "no_file" and missing.value.fields["path"] == tmp_path / "none.csv"
