@@ -1,4 +1,5 @@
 """The one place that writes to a terminal: lines, warnings, tables for results, a progress bar for every long job.
+And the one that hears from it, or from a scheduler, that the work is to stop.
 
 Whatever comes from outside (names, paths, a file's own words) may hold control characters that steer a terminal; here
 they are spelt out.
@@ -7,15 +8,80 @@ they are spelt out.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which schedulers and containers send: whatever ends well on Ctrl-C ends as well on it."""
+
+
+def stop_on_sigterm() -> None:
+    """From now on SIGTERM raises `Terminated` in the main thread, as Ctrl-C raises KeyboardInterrupt."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """What a shell expects of a process that was stopped: 128 and the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+def leave_stopping_to_parent() -> None:
+    """For a worker process: a terminal's Ctrl-C and a scheduler's SIGTERM reach it too; its parent ends it in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class Stopping:
+    """While entered, the first Ctrl-C or SIGTERM is only kept in `asked`; the second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked: KeyboardInterrupt | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopping:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        self._put_back()
+
+    def _put_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(self, *exception: object) -> None:
+        self._put_back()
+
+
+@contextmanager
+def stoppable(how: str) -> Iterator[None]:
+    """Where the command is stopped inside, say how to go on, and leave with the code that a shell expects."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        import typer
+
+        say(f"{'terminated' if isinstance(stop, Terminated) else 'interrupted'}; {how}", err=True)
+        raise typer.Exit(exit_code(stop)) from None
 
 
 def shown(text: object) -> str:

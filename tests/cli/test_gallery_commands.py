@@ -16,6 +16,7 @@ from vultus.cli.app import app
 from vultus.errors import VultusError
 from vultus.gallery import Gallery
 from vultus.gallery.custody import ConsentGiven
+from vultus.gallery.settings import Settings
 from vultus.zoo import Contract
 
 
@@ -160,6 +161,26 @@ def test_the_log_is_listed_verified_and_a_change_is_found(place):
     assert "tampered" in run("audit", "--verify", code=1).stdout
     with pytest.raises(VultusError, match="--verify"):
         run("audit", "--anchor", anchor)
+
+
+def test_the_newest_entries_of_the_log_are_listed_or_all_from_the_start(place):
+    every = [one["seq"] for one in answer("audit", "--after", "0", "--limit", "1000")]
+    assert every == list(range(1, len(every) + 1)) and len(every) > 5
+    assert [one["seq"] for one in answer("audit", "--limit", "2")] == every[-2:]
+    assert [one["seq"] for one in answer("audit", "--limit", "2", "--after", "1")] == [2, 3]
+    assert [one["seq"] for one in answer("audit", "--kind", "enrolled", "--limit", "1")] == every[-1:]
+
+
+def test_each_setting_says_what_it_means(place):
+    text = run("settings").stdout
+    for name, meaning in Settings.explained().items():
+        assert len(meaning) > 20 and f"{name}=" in text and " ".join(meaning.split()[:6]) in text
+
+
+def test_a_gallery_where_nobody_was_ever_erased_is_restored(place):
+    run("backup", "people.vbk")
+    place.unlink()
+    assert answer("restore", "people.vbk")["persons"] == 3
 
 
 def test_a_backup_is_restored_without_who_was_erased_since(place):

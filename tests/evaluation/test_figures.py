@@ -46,13 +46,3 @@ def test_a_perfect_and_a_tiny_result_can_be_drawn(monkeypatch):
         for draw in (figures.score_histogram, figures.roc, figures.det):
             size(draw(found))
         size(figures.score_histogram(found, log=True))
-
-
-def test_metrics_csv_with_gaps(tmp_path):
-    path = tmp_path / "metrics.csv"
-    path.write_text("step,loss,tar,note\n1,2.5,,x\n2,,0.5,\n")
-    columns = figures.read_metrics(path)
-    assert columns["loss"][0] == 2.5
-    assert np.isnan(columns["loss"][1])
-    assert columns["tar"][1] == 0.5
-    size(figures.training_curves(columns))

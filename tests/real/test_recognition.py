@@ -76,7 +76,7 @@ def test_enrolment_wants_one_face(shared: Path, tmp_path: Path) -> None:
     group = shared / "images" / "bbt" / "group" / "bbt1.jpg"
     for image, words in ((group, "4 faces"), (shared / "images" / "nonface" / "eagle.jpg", "no face")):
         done = subprocess.run(
-            [sys.executable, "-m", "vultus.cli", "gallery", "enroll", "--gallery", str(tmp_path / "g.db")]
+            [sys.executable, "-m", "vultus", "gallery", "enroll", "--gallery", str(tmp_path / "g.db")]
             + ["--model", "sface", "alice", str(image)],
             capture_output=True,
             text=True,

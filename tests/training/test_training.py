@@ -108,7 +108,7 @@ def test_an_interrupted_run_resumes_in_the_middle_of_an_epoch_with_the_same_loss
 def test_a_killed_run_resumes_from_its_last_checkpoint(procedural: Path, tmp_path: Path) -> None:
     values = recipe(procedural, tmp_path / "r", training={"epochs": 400, "evaluate_every": 2})
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(values.model_dump(exclude_none=True)))
-    process = subprocess.Popen([sys.executable, "-m", "vultus.cli", "train", str(tmp_path / "r.yaml")], text=True)
+    process = subprocess.Popen([sys.executable, "-m", "vultus", "train", str(tmp_path / "r.yaml")], text=True)
     deadline = time.monotonic() + 90
     last = tmp_path / "r" / "last.pt"
     while not (last.exists() and load_checkpoint(last)["step"]) and time.monotonic() < deadline:
@@ -118,13 +118,49 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(procedural: Path, tmp_pat
     run = open_run(tmp_path / "r")
     step = run.load()["step"]
     assert 0 < step < run.facts["steps"]
-    process = subprocess.Popen([sys.executable, "-m", "vultus.cli", "train", "--resume", str(run.path)])
+    process = subprocess.Popen([sys.executable, "-m", "vultus", "train", "--resume", str(run.path)])
     deadline = time.monotonic() + 90
     while run.load()["step"] <= step and time.monotonic() < deadline:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait() == 130
     assert run.load()["step"] > step
+
+
+def cut_at_ten(procedural: Path, path: Path) -> Path:
+    """A run of 21 steps that was interrupted after the tenth."""
+    values = recipe(procedural, path, training={"epochs": 3, "evaluate_every": 1})
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(values.model_dump(exclude_none=True)))
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(path.with_suffix(".yaml"))], capture_output=True)
+    assert done.returncode == 130, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 4096, b",,,\n"])
+def test_a_damaged_metrics_file_does_not_stop_a_run(
+    procedural: Path, tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = cut_at_ten(procedural, tmp_path / "cut")
+    whole = losses(run)
+    with (run / "metrics.csv").open("ab") as file:
+        file.write(damage)
+    train(run, resume=True)
+    assert "left out 1 damaged line" in capsys.readouterr().err
+    assert losses(run)[: len(whole)] == whole and losses(run)[-1][0] == 21
+
+
+def test_a_resumed_run_keeps_its_recipe(procedural: Path, tmp_path: Path) -> None:
+    run = cut_at_ten(procedural, tmp_path / "cut")
+    text = (run / "recipe.yaml").read_text()
+    edited = yaml.safe_load(text)
+    edited["optimizer"]["lr"], edited["training"]["epochs"] = 0.5, 9
+    (run / "recipe.yaml").write_text(yaml.safe_dump(edited))
+    with pytest.raises(VultusError) as refused:
+        train(run, resume=True, quiet=True)
+    assert refused.value.code == "recipe_edited"
+    assert refused.value.fields["keys"] == ["optimizer.lr", "training.epochs"]
+    (run / "recipe.yaml").write_text(text)
+    assert open_run(train(run, resume=True, quiet=True).path).load()["step"] == 21
 
 
 def test_a_finished_run_has_nothing_to_resume(procedural: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vultus.evaluation import calibrate
 from vultus.faces import LANDMARKS, Face, read_image
 from vultus.gallery import Gallery
 from vultus.gallery.custody import ConsentGiven
+from vultus.terminal import Terminated
 from vultus.workflows import bulk_enrol as bulk
 from vultus.workflows.bulk_enrol import bulk_enrol
 from vultus.workflows.bulk_sources import value_of
@@ -177,17 +178,18 @@ def test_other_sources_are_told(people, tmp_path):
             bulk_enrol(people, tmp_path / name)
 
 
-def test_an_interruption_keeps_what_was_done_and_goes_on(people, pixels, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interruption_keeps_what_was_done_and_goes_on(stop, code, people, pixels, folder, tmp_path, monkeypatch):
     faces, report = pixels.faces, tmp_path / "report.csv"
 
     def interrupted(image, select="all"):
         if "carol" in str(image):
-            raise KeyboardInterrupt
+            raise stop
         return faces(image, select)
 
     monkeypatch.setattr(pixels, "faces", interrupted)
     done = bulk_enrol(people, folder, report=report)
-    assert done.interrupted and done.enrolled == 2 and report.exists()
+    assert done.interrupted == code and done.enrolled == 2 and report.exists()
     assert [one.templates for one in people.persons()] == [2, 2]
     monkeypatch.setattr(pixels, "faces", faces)
     pixels.read.clear()

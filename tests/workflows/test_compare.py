@@ -135,7 +135,7 @@ def test_a_report_without_training_lists_what_is_missing(
 def test_ctrl_c_keeps_what_is_done(recipe: Callable[..., Path], procedural: Path, tmp_path: Path) -> None:
     long = {"epochs": 100_000, "evaluate_every": 1_000_000}
     recipes = [recipe("long_plain", "softmax", training=long), recipe("long_margin", "cosface", training=long)]
-    words = ["-m", "vultus.cli", "compare", *map(str, recipes), "--data", str(procedural), "--out", str(tmp_path / "o")]
+    words = ["-m", "vultus", "compare", *map(str, recipes), "--data", str(procedural), "--out", str(tmp_path / "o")]
     process = subprocess.Popen(
         [sys.executable, *words, "--seeds", "1"],
         stderr=subprocess.PIPE,

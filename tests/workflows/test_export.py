@@ -98,7 +98,7 @@ def test_the_card_of_a_model_tells_all(network: Path, procedural: Path, tmp_path
 def test_int8_end_to_end_on_the_command_line(network: Path, procedural: Path, tmp_path: Path) -> None:
     words = ["export", str(network), "--out", str(tmp_path / "m.onnx"), "--precision", "int8", "--max-loss", "60"]
     words += ["--calibration-crops", str(procedural / "train"), "--check", str(procedural / "val")]
-    done = subprocess.run([sys.executable, "-m", "vultus.cli", *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "vultus", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout.splitlines()[0] and "before" in done.stdout
     card = load_recognizer(tmp_path / "m.onnx").card

@@ -39,7 +39,7 @@ def run(*words: object, code: int = 0) -> str:
 
 def test_the_installed_command_exits_2_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vultus.cli", "data", "info", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-m", "vultus", "data", "info", str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from vultus import __version__
 from vultus.cli import data, gallery, models
 from vultus.cli.compare import compare
 from vultus.cli.evaluate import evaluate
 from vultus.cli.losses import losses
 from vultus.cli.profiles import profiles
 from vultus.errors import FileError, VultusError
-from vultus.terminal import fail, say, say_json
+from vultus.terminal import fail, say, say_json, stop_on_sigterm, stoppable
+
+
+class _Stoppable(TyperGroup):
+    """A command that says nothing of its own where it is stopped."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with stoppable("whatever is written is whole; the same command may be run again"):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
+    cls=_Stoppable,
     name="vultus",
     help="From photographs to a face recogniser that you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -52,6 +61,21 @@ _EXTRAS = {
 """Which extra installs a module that the base install leaves out."""
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        say(f"vultus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _vultus(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("runs/demo"),
@@ -62,7 +86,7 @@ def demo(
     """Train, measure, calibrate, enrol and identify, end to end, on procedural faces or your own photographs."""
     from vultus.workflows.demo import run_demo
 
-    with _resumable("the same command goes on from here"):
+    with stoppable("the same command goes on from here"):
         run_demo(out, minutes=minutes, photos=photos, seed=seed)
 
 
@@ -77,7 +101,7 @@ def train(
     """Train an embedding as a recipe says."""
     from vultus.training import train as train_run
 
-    with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
+    with stoppable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
         run = train_run(recipe, overrides or (), resume=resume)
     say(f"run: {run.path} ({run.facts['steps']} steps, {run.facts['identities']} identities)")
     say(f"next: vultus evaluate {run.path} DATA/test --out {run.path}/eval")
@@ -96,7 +120,7 @@ def finetune(
     from vultus.cli.figures import show_finetuned
     from vultus.workflows.finetune import finetune as finetune_run
 
-    with _resumable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
+    with stoppable("the run goes on with `vultus train --resume RUN`, if its directory was made already"):
         done = finetune_run(data, source, run=run, recipe=recipe, overrides=overrides or (), models_dir=models_dir)
     show_finetuned(done, source)
 
@@ -143,14 +167,32 @@ def export(
     show_exported(card, out)
 
 
+_UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for words that it does not understand; a class of click, of which typer may hold its own copy."""
+
+
+def _in_one_line(error: Any) -> VultusError:
+    """A missing argument, an unknown option; where no command was given, its help is all that is asked for."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx is not None else "vultus"
+    told = error.format_message().rstrip(".")
+    return VultusError(f"{told}; see `{command} --help`", code="usage", command=command)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2; a bug keeps its traceback.
 
     A path that no file can have, a full disk, a file without permission: whatever the system refuses is such a mistake.
+    SIGTERM ends a command as Ctrl-C does.
     """
+    stop_on_sigterm()
     try:
         try:
-            app()
+            sys.exit(app(standalone_mode=False) or 0)
+        except _UsageError as error:
+            raise _in_one_line(error) from None
         except OSError as fault:
             place = f": {fault.filename}" if fault.filename else ""
             told = f"{fault.strerror or fault}{place}; check the path, its permissions and the room left"
@@ -166,13 +208,3 @@ def main() -> None:
             raise
         fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")
         sys.exit(2)
-
-
-@contextmanager
-def _resumable(how: str) -> Iterator[None]:
-    """On Ctrl-C say how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"interrupted; {how}", err=True)
-        raise typer.Exit(130) from None

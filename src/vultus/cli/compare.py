@@ -25,7 +25,7 @@ def compare(
     report: Annotated[bool, typer.Option("--report", help="Train nothing: report what has finished.")] = False,
 ) -> None:
     """Train each recipe with each seed under one budget, and compare them on the same test comparisons."""
-    from vultus.terminal import say, table
+    from vultus.terminal import say, stoppable, table
     from vultus.workflows.compare import compare as run_comparison
     from vultus.workflows.compare_report import (
         COSTS,
@@ -38,7 +38,7 @@ def compare(
         verdict,
     )
 
-    try:
+    with stoppable(f"the same command goes on from here, all that is done stays in {out}"):
         result = run_comparison(
             [word for word in recipes if "=" not in word],
             data,
@@ -50,9 +50,6 @@ def compare(
             different=different,
             training=not report,
         )
-    except KeyboardInterrupt:
-        say(f"interrupted; the same command goes on from here, all that is done stays in {out}", err=True)
-        raise typer.Exit(130) from None
     (images, people), notes = result.test_counts, cautions(result)
     about = f"{result.test}: {images:,} images of {people:,} identities, {result.non_mated:,} non-mated pairs"
     withheld = [f"FAR {far:g} is withheld: it needs {needs:,}." for far, needs in result.withheld.items()]

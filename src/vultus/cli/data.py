@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vultus.errors import VultusError
-from vultus.terminal import say, table
+from vultus.terminal import say, stoppable, table
 
 app = typer.Typer(help="Datasets of aligned crops.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,13 +31,10 @@ def build(
 
     if select not in ("center", "largest", "all"):
         raise VultusError(f"--select {select}: choose center, largest or all")
-    try:
+    with stoppable("the same command goes on from here"):
         report = build_dataset(
             photographs, out, select=select, aligned=aligned, detector=detector, models_dir=models_dir, workers=workers
         )
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
     info = report.info
     say(
         f"{out}: {info['images']:,} crops of {info['identities']:,} identities "

@@ -11,6 +11,7 @@ from typing import TypeVar
 import cv2
 
 from vultus.faces.image import take_turns
+from vultus.terminal import leave_stopping_to_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,8 +36,6 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], workers:
 
 
 def _begin_worker(lock: Lock) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
+    leave_stopping_to_parent()
     cv2.setNumThreads(1)
     take_turns(lock)

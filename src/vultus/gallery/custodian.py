@@ -150,9 +150,10 @@ class Custodian:
         return custody.erase_returned(self._binding.store)
 
     def log(
-        self, *, after: int = 0, person: str | None = None, kind: str | None = None, limit: int | None = None
+        self, *, after: int | None = None, person: str | None = None, kind: str | None = None, limit: int | None = None
     ) -> list[Entry]:
-        """Entries of the audit log by ascending number, those after `after`; of one person, or one kind."""
+        """Entries of the audit log by ascending number, of one person or one kind: the first `limit` after the number
+        `after`, or without it the newest `limit`."""
         store = self._binding.store
         with store.reading() as connection:
             subject = None

@@ -15,7 +15,7 @@ from vultus.faces import ENROL_GATE, PROBE_GATE, Gate
 class Settings(BaseModel):
     """Each with a safe default. Changing one is written to the audit log."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     purpose: str = Field("", max_length=200)
     """What people are enrolled for; consents must name the same where they are required."""
@@ -81,6 +81,12 @@ class Settings(BaseModel):
     def gate_of_probes(self) -> Gate | None:
         """What a searched face must reach; None where none is judged."""
         return Gate.from_dict(self.probe_gate or {}, PROBE_GATE) if self.gates else None
+
+    @classmethod
+    def explained(cls) -> dict[str, str]:
+        """What each setting means, by name; values are spelled as JSON, as they are given."""
+        words = {name: (field.description or "").split() for name, field in cls.model_fields.items()}
+        return {name: " ".join(said).replace("None", "null") for name, said in words.items()}
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         return self.parse(self.model_dump() | changes)

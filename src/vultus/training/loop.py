@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import VultusError
+from vultus.terminal import Stopping
 from vultus.training.ema import Deployed
 from vultus.training.finetune import TARGETS
 from vultus.training.gradients import gradient_norm, scale_gradients
-from vultus.training.interrupt import Interruption
 from vultus.training.prepare import prepare
 from vultus.training.recipe import Recipe, load_recipe
 from vultus.training.report import Reporter
@@ -43,7 +43,7 @@ def train(
 ) -> Run:
     """Train as the recipe says, or go on with the run directory `recipe` (`resume=True`). Returns the run.
 
-    Ctrl-C ends the current step, saves, and raises KeyboardInterrupt: the run can be resumed.
+    Ctrl-C or SIGTERM ends the current step, saves, and raises KeyboardInterrupt: the run can be resumed.
     models_dir: where model files lie, for a `model.weights` that is a name.
 
     Raises:
@@ -53,6 +53,7 @@ def train(
         if overrides:
             raise VultusError("a resumed run keeps its recipe; start a new run to change it")
         run = open_run(str(recipe))
+        run.check_recipe()
         recipe, state = run.recipe, run.load()
         if state["step"] >= state["steps"]:
             raise VultusError(f"{run.path} has finished its {state['steps']} steps; there is nothing to resume")
@@ -108,6 +109,8 @@ class _Trainer:
         started = saved = time.monotonic()
         before = self.seconds
         metrics = MetricsWriter(self.run, self.step)
+        if metrics.dropped:
+            self.reporter.say(f"{self.run.metrics}: left out {metrics.dropped} damaged line(s); the checkpoint decides")
         if not self.run.checkpoint().is_file():
             self._save()  # from now on the run can be resumed, whatever happens
         if self.tuning is not None and self.step == 0 and self.selection.before is None:
@@ -116,12 +119,16 @@ class _Trainer:
         loader = make_loader(self.batches, self.recipe.training, self.steps_per_epoch, self.step)
         last_log, since = self.step, started
         try:
-            with Interruption() as interruption, self.reporter.bar(self.steps, self.step) as bar:
+            with Stopping() as stopping, self.reporter.bar(self.steps, self.step) as bar:
                 batches = iter(loader)
                 while self.step < self.steps:
                     try:
                         loss, images, row = self._step(batches)
                         _check_finite(loss)
+                    except RuntimeError:
+                        if stopping.asked:  # SIGTERM reached the loader's workers too; the last checkpoint stands
+                            raise stopping.asked from None
+                        raise
                     except VultusError as error:
                         kept = f"{self.run.checkpoint()} still holds step {self.run.load()['step']}"
                         raise VultusError(f"step {self.step + 1}: {error} ({kept})") from None
@@ -146,11 +153,11 @@ class _Trainer:
                         if self.selection.exhausted:
                             self.steps = self.step
                     due = self.step % every == 0 or time.monotonic() - saved > SAVE_SECONDS
-                    if due or self.step == self.steps or interruption.asked:
+                    if due or self.step == self.steps or stopping.asked:
                         self._save()
                         saved = time.monotonic()
-                    if interruption.asked and self.step < self.steps:
-                        raise KeyboardInterrupt
+                    if stopping.asked and self.step < self.steps:
+                        raise stopping.asked
                     if self.step % log_every == 0:
                         last_log, since = self.step, time.monotonic()
             self._conclude()

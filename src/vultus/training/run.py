@@ -7,17 +7,19 @@ import json
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 import vultus
 from vultus.data import Seen
 from vultus.errors import FileError, VultusError
-from vultus.files import MOST_WEIGHTS, check_file, is_file, is_folder, parsing, save_atomically, writing
-from vultus.formats import read_json, read_rows
+from vultus.files import MOST_WEIGHTS, check_file, is_file, is_folder, parsing, read_file, save_atomically, writing
+from vultus.formats import read_json
 from vultus.training.recipe import Recipe, read_yaml
 
 if TYPE_CHECKING:
@@ -27,8 +29,10 @@ FORMAT = "vultus-run-1"
 OBSERVED = ("target_cos", "margin", "past_pi", "active", "norm_mean", "norm_std")
 """What a loss tells of its last batch: mean target cosine, what the margin takes off it, share of samples whose
 margined angle lies past pi; share of pairs or triplets with a loss; mean and deviation of the raw norms."""
-COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "head_grad_norm", *OBSERVED, "drift")
+COLUMNS: tuple[str, ...] = ("step", "epoch", "seconds", "loss", "lr", "grad_norm", "head_grad_norm", *OBSERVED, "drift")
 COLUMNS += ("images_per_second", "val_tar", "val_far", "val_auc")
+MOST_METRICS = 1 << 30
+"""Bytes of metrics.csv."""
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Run:
             "format": FORMAT,
             "vultus": vultus.__version__,
             "commit": _commit(),
+            "recipe": recipe.model_dump(mode="json"),
             **facts,
             "python": platform.python_version(),
         }
@@ -93,21 +98,58 @@ class Run:
         self.facts |= facts
         save_atomically((json.dumps(self.facts, indent=2) + "\n").encode(), self.path / "run.json")
 
-    def rows(self) -> list[dict[str, str]]:
-        """metrics.csv, a dictionary a row."""
+    def rows(self) -> tuple[list[dict[str, str]], int]:
+        """metrics.csv, a dictionary a row; and how many lines hold no row, as a power cut leaves them.
+
+        It only tells of the run, so what is damaged in it is left out: the checkpoint decides how the run goes on.
+        """
         if not self.metrics.is_file():
-            return []
-        rows = [cells for _, cells in read_rows(self.metrics)]
-        return [dict(zip(rows[0], cells, strict=False)) for cells in rows[1:]]  # the last may be half written
+            return [], 0
+        lines = read_file(self.metrics, MOST_METRICS, "the run's").decode(errors="replace").splitlines()
+        cells = [line.split(",") for line in lines]
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in cells if len(row) == len(COLUMNS) and _are_numbers(row)]
+        return rows, len(lines) - len(rows) - (cells[:1] == [list(COLUMNS)])
+
+    def check_recipe(self) -> None:
+        """VultusError, code recipe_edited, where recipe.yaml is no longer what the run was begun with."""
+        now = dict(_leaves(self.recipe.model_dump(mode="json")))
+        begun = dict(_leaves(self.facts.get("recipe", {}))) or now
+        if changed := sorted(key for key in begun.keys() | now.keys() if begun.get(key) != now.get(key)):
+            told = ", ".join(f"{key} {begun.get(key)!r} to {now.get(key)!r}" for key in changed[:4])
+            raise VultusError(
+                f"{self.path}/recipe.yaml was edited since the run began ({told}); a resumed run keeps its recipe: "
+                "put it back, or start a new run with another run=",
+                code="recipe_edited",
+                keys=changed,
+            )
+
+
+def _are_numbers(cells: list[str]) -> bool:
+    try:
+        int(cells[0])
+        return all(np.isfinite(float(cell)) or cell == "nan" for cell in cells if cell)
+    except ValueError:
+        return False
+
+
+def _leaves(values: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """("optimizer.lr", 0.1) and so on."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{at}{name}.")
+        else:
+            yield f"{at}{name}", value
 
 
 class MetricsWriter:
-    """metrics.csv and TensorBoard events, together. Rows after `step` of an earlier, interrupted life are dropped."""
+    """metrics.csv and TensorBoard events, together. Rows after `step` of an earlier, interrupted life are dropped, and
+    lines that hold no row, `dropped` many."""
 
     def __init__(self, run: Run, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        kept = [row for row in run.rows() if int(row["step"]) <= step]
+        rows, self.dropped = run.rows()
+        kept = [row for row in rows if int(row["step"]) <= step]
         self._file = run.metrics.open("w", newline="")
         self._csv: csv.DictWriter[str] = csv.DictWriter(self._file, list(COLUMNS), restval="")
         self._csv.writeheader()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -13,7 +14,6 @@ from vultus.data import Augmentation, Batches, FaceDataset, IdentityBatches
 from vultus.errors import VultusError
 from vultus.losses import MarginLoss, PairLoss, create_loss
 from vultus.models.crops import normalise, preprocessing_of
-from vultus.training.interrupt import ignore_interrupt
 from vultus.training.recipe import Recipe, TrainingSection
 from vultus.training.schedule import momentum_of
 
@@ -104,6 +104,12 @@ class _Numbers(Sampler[int]):
                 yield epoch * self._per_epoch + (within * self._accumulate + micro) % self._per_epoch
 
 
+def _leave_ctrl_c_to_parent(worker: int) -> None:
+    """The loop still needs its workers to end its step. SIGTERM is how torch ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def make_loader(
     batches: Batches | IdentityBatches, settings: TrainingSection, steps_per_epoch: int, first: int
 ) -> DataLoader:
@@ -113,7 +119,7 @@ def make_loader(
         batch_size=None,
         sampler=_Numbers(batches.per_epoch, steps_per_epoch, settings.accumulate, first),
         num_workers=settings.workers,
-        worker_init_fn=ignore_interrupt if settings.workers else None,
+        worker_init_fn=_leave_ctrl_c_to_parent if settings.workers else None,
         prefetch_factor=4 if settings.workers else None,
         generator=torch.Generator(),  # its own: the loader must not draw from the run's random state
     )

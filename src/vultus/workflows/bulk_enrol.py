@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
 from vultus.files import writing
-from vultus.terminal import track
+from vultus.terminal import exit_code, track
 from vultus.workflows.bulk_sources import Entry, Photo, open_source
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ class Summary:
     """The first lines of the report."""
     position: int = 0
     """Of the change sequence: a search that demands at least this one sees everyone enrolled."""
-    interrupted: bool = False
+    interrupted: int = 0
+    """The exit code that a shell expects where the work was stopped, see `terminal.exit_code`; else 0."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**vars(self), "reasons": dict(self.reasons.most_common())}
+        return {**vars(self), "reasons": dict(self.reasons.most_common()), "interrupted": bool(self.interrupted)}
 
 
 def bulk_enrol(
@@ -111,8 +112,8 @@ def bulk_enrol(
                 failed = failed + 1 if fault else 0
                 if failed == GIVE_UP:
                     raise VultusError(f"stopped, because {GIVE_UP} people in a row were refused; the last: {fault}")
-        except KeyboardInterrupt:
-            done.interrupted = True
+        except KeyboardInterrupt as stop:
+            done.interrupted = exit_code(stop)
     return done
 
 

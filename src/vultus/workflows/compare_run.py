@@ -14,11 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
@@ -79,7 +77,7 @@ class Outcome:
 def train_apart(recipe: Recipe, folder: Path) -> Outcome:
     """Train `recipe`, whose run directory is `folder`/run, in another process; goes on where it was interrupted.
 
-    Ctrl-C (and SIGTERM) lets the run save its step, then raises KeyboardInterrupt. A failure of the run is no error
+    Ctrl-C lets the run save its step, then raises KeyboardInterrupt. A failure of the run is no error
     here: the outcome says why.
     """
     outcome = Outcome.read(folder)
@@ -87,15 +85,14 @@ def train_apart(recipe: Recipe, folder: Path) -> Outcome:
         return outcome
     write_recipe(recipe, folder)
     words = [sys.executable, "-m", "vultus.workflows.compare_run", str(folder)]
-    with _terminable():
-        # a session of its own: a terminal's Ctrl-C reaches the run once, through here
-        process = subprocess.Popen(words, start_new_session=True)
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            raise
+    # a session of its own: a terminal's Ctrl-C reaches the run once, through here
+    process = subprocess.Popen(words, start_new_session=True)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
     outcome = Outcome.read(folder)
     if code in (130, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
@@ -110,23 +107,6 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
     """What the other process reads."""
     content = yaml.safe_dump(recipe.model_dump(), sort_keys=False)
     save_atomically(content.encode(), folder / "recipe.yaml")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is as good as Ctrl-C."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def main(folder: Path) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 import vultus
 from vultus.data import FaceDataset
 from vultus.evaluation import Verification
-from vultus.evaluation.figures import rate_text, read_metrics, training_curves
+from vultus.evaluation.figures import rate_text, training_curves
 from vultus.evaluation.intervals import Difference
 from vultus.evaluation.report.calibration import calibration_sections
 from vultus.evaluation.report.groups import group_sections
@@ -138,8 +140,10 @@ def pictures(result: Evaluation, data: FaceDataset) -> list[Section]:
 
 def curves(run: Path) -> list[Section]:
     """Training curves of a run, if it wrote any."""
-    path = run / "metrics.csv"
-    if not path.is_file():
+    from vultus.training import open_run
+
+    rows, _ = open_run(run).rows()
+    if not rows:
         return []
-    columns = read_metrics(path)
+    columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
     return [Figure(training_curves(columns, only=[c for c in CURVES if c in columns]), title="Training")]

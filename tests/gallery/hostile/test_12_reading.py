@@ -70,7 +70,7 @@ def test_every_reader_refuses_at_once_what_is_no_file_of_a_bounded_size(tmp_path
 def test_a_command_ends_at_once_with_one_line_and_exit_code_2(tmp_path, name):
     """In a process of its own with a bound on its memory."""
     done = subprocess.run(
-        [sys.executable, "-m", "vultus.cli", "gallery", "receipt", "verify", str(endless(tmp_path, ".txt")[name])],
+        [sys.executable, "-m", "vultus", "gallery", "receipt", "verify", str(endless(tmp_path, ".txt")[name])],
         stderr=subprocess.PIPE,
         timeout=AT_ONCE,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30)),

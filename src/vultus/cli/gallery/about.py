@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from vultus.cli.gallery.command import At, command, count, facts
-from vultus.terminal import table, warn
+from vultus.terminal import say, table, warn
 
 
 def register(app: typer.Typer) -> None:
@@ -131,11 +132,11 @@ def settings(
 
     def lines() -> None:
         defaults = type(now).parse({}).model_dump()
-        rows = [
-            (name, json.dumps(value), "" if value == defaults[name] else json.dumps(defaults[name]))
-            for name, value in plain.items()
-        ]
-        table(f"Settings of {at.collection}", ("name", "value", "default, if another"), rows)
+        say(f"settings of {at.collection}")
+        for name, meaning in type(now).explained().items():
+            usual = "" if plain[name] == defaults[name] else f"  (default {json.dumps(defaults[name])})"
+            say(f"  {name}={json.dumps(plain[name])}{usual}")
+            say(*wrap(meaning, 100, initial_indent="      ", subsequent_indent="      "))
 
     at.answer(plain, lines)
 

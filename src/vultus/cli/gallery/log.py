@@ -68,7 +68,9 @@ def audit(
     ] = None,
     person: Annotated[str | None, typer.Option(help="Only entries about this person.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind, as erased.")] = None,
-    after: Annotated[int, typer.Option(help="Only entries after this number.", min=0)] = 0,
+    after: Annotated[
+        int | None, typer.Option(help="Go on after this number, 0 from the start; without it the newest.", min=0)
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = MOST,
 ) -> None:
     """List or verify the audit log. Its anchor, kept elsewhere, proves later that nothing was taken off its end.
@@ -137,7 +139,7 @@ def _verify(at: At, people: Gallery, anchors: list[str]) -> None:
         raise typer.Exit(1)
 
 
-def _list(at: At, people: Gallery, after: int, person: str | None, kind: str | None, limit: int) -> None:
+def _list(at: At, people: Gallery, after: int | None, person: str | None, kind: str | None, limit: int) -> None:
     found = people.custody.log(after=after, person=person, kind=kind, limit=limit)
 
     def lines() -> None:
@@ -145,7 +147,7 @@ def _list(at: At, people: Gallery, after: int, person: str | None, kind: str | N
             when, about = one.at[:19].replace("T", " "), f" about {one.subject[:12]}" if one.subject else ""
             say(f"{one.seq:>6}  {when}  {one.kind} by {one.actor}{about}: {_details(one.details)}")
         if len(found) == limit:
-            say(f"go on with --after {found[-1].seq}")
+            say("from the start with --after 0" if after is None else f"go on with --after {found[-1].seq}")
 
     at.answer([asdict(one) for one in found], lines)
 

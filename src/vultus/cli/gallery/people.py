@@ -130,7 +130,7 @@ def import_(
     at.answer({**done.to_dict(), "report": None if report is None else str(report)}, lambda: _tell(done, where, report))
     if done.interrupted:
         say("interrupted; the same command goes on, quickest with --new-only", err=True)
-        raise typer.Exit(130)
+        raise typer.Exit(done.interrupted)
     raise typer.Exit(0 if done.enrolled or done.left_out else 1)
 
 

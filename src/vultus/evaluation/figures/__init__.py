@@ -2,7 +2,7 @@
 
 from vultus.evaluation.figures.bars import bars
 from vultus.evaluation.figures.style import rate_text
-from vultus.evaluation.figures.training import read_metrics, training_curves
+from vultus.evaluation.figures.training import training_curves
 from vultus.evaluation.figures.verification import det, roc, score_histogram
 
-__all__ = ["bars", "det", "rate_text", "read_metrics", "roc", "score_histogram", "training_curves"]
+__all__ = ["bars", "det", "rate_text", "roc", "score_histogram", "training_curves"]

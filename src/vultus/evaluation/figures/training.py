@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 
 from vultus.evaluation.figures.style import INK, SERIES, new_figure, to_png
-from vultus.formats import read_rows
 
 
 def training_curves(
@@ -40,20 +37,6 @@ def training_curves(
         panel.set_title(name.replace("_", " "), fontsize=10, color=INK, loc="left")
         panel.set_xlabel(x)
     return to_png(figure)
-
-
-def read_metrics(path: Any) -> dict[str, np.ndarray]:
-    """Columns of a CSV with a header as float64 arrays; an empty or non-numeric cell is NaN."""
-    rows = [cells for _, cells in read_rows(path)]
-
-    def number(cell: str | None) -> float:
-        try:
-            return float(cell or "nan")
-        except ValueError:
-            return np.nan
-
-    columns = zip_longest(*rows[1:])
-    return {name: np.array([number(cell) for cell in column]) for name, column in zip(rows[0] if rows else (), columns)}
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> np.ndarray:

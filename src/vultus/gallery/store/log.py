@@ -15,20 +15,25 @@ from vultus.gallery.store.store import Store
 
 def entries(
     connection: Connection,
-    after: int = 0,
+    after: int | None = None,
     subject: str | None = None,
     kind: str | None = None,
     limit: int | None = None,
 ) -> Iterator[Entry]:
-    """Entries by ascending number, those after `after`, at most `limit`; `subject` is a person's pseudonym.
+    """Entries by ascending number: the first `limit` after the number `after`, or without it the newest `limit`.
 
-    They come as they are read, so `connection` must stay open; nothing is verified.
+    `subject` is a person's pseudonym. They come as they are read, so `connection` must stay open; nothing is verified.
     """
-    query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+    query = select(audit)
     if subject is not None:
         query = query.where(audit.c.subject == subject)
     if kind is not None:
         query = query.where(audit.c.kind == kind)
+    if after is None and limit is not None:
+        newest = query.order_by(audit.c.seq.desc()).limit(limit)
+        yield from map(anchors.entry_of, reversed(connection.execute(newest).all()))
+        return
+    query = query.where(audit.c.seq > (after or 0)).order_by(audit.c.seq).limit(limit)
     for row in connection.execute(query.execution_options(yield_per=1_000)):
         yield anchors.entry_of(row)
 

@@ -1,4 +1,4 @@
-"""`python -m vultus.cli`."""
+"""`python -m vultus`."""
 
 from vultus.cli.app import main
 
