@@ -142,8 +142,8 @@ def operating_note(v: Verification) -> str:
     )
     if v.by_identity:
         text += (
-            "The intervals of TAR respect that comparisons share people: Wilson's, with the effective number of "
-            "comparisons (Fogliato et al. 2023), corrected where errors or people are few. "
+            "The intervals of TAR respect that comparisons share people: they count how many people have one error, "
+            "two, and so on, each with Wilson's interval. "
         )
         if v.lets_thresholds_move:
             text += (
