@@ -212,8 +212,8 @@ def test_the_auc_interval_by_hand():
     # Three people with two images each: mated scores 0.2 (a), 0.6 (b), 0.8 (c); 12 comparisons of different people.
     # Two of those score 0.4, both of a with b; the others score 0, and only those two are in the tail.
     # Above the mated scores lie 2, 0, 0 of 12: one person of three errs, by 2/12 of one comparison. Below 0.4 lies 1 of
-    # 3 mated scores, below 0 none: a and b of three people err by 2/3 of their 8 comparisons each, and as each comparison
-    # is of two people, three are worth one. Both 1/18 on average; 3 comparisons at least are as sure as that.
+    # 3 mated scores, below 0 none: a and b of three people err by 2/3 of their 8 comparisons each, and as each
+    # comparison is of two people, three are worth one. Both 1/18 on average; at least as unsure as 3 comparisons.
     scores = kept([0.2, 0.6, 0.8], [0, 1, 2], [0.4, 0.4], [[0, 1], [1, 0]], [2, 2, 2])
     mated, apart, plain = wilson_at(1 / 3, 3), wilson_at(2 / 3, 1), wilson_at(1 / 18, 3)
     low, high = (

@@ -69,7 +69,6 @@ def _show_pairs(result: PairsEvaluation) -> None:
             f"95 % interval of the accuracy: {low:.2%} to {high:.2%}; the ± is the spread over the folds, no interval",
             f"thresholds chosen on the other folds: {', '.join(f'{t:.3f}' for t in kfold.thresholds)}",
             f"{v.mated:,} mated and {v.non_mated:,} non-mated pairs; AUC {v.auc:.5f}, EER {v.eer:.2%}",
-            *([f"{result.missing} pairs with an image that is not there count as 'different'"] * bool(result.missing)),
             *result.notes,
         ],
     )

@@ -41,9 +41,6 @@ def _folds(result: PairsEvaluation) -> list[Section]:
             note=f"Spread over the folds: {kfold.std:.2%} (standard deviation). It is no confidence interval.",
         ),
     ]
-    if result.missing:
-        text = f'{result.missing:,} pairs name an image in which no face was found; they count as "different".'
-        sections.append(Text(text))
     if result.quality:
         rows = [
             (

@@ -113,7 +113,7 @@ class PairsEvaluation:
     dataset: str
     kfold: KFold
     missing: int
-    """Pairs with an image that is not in the dataset; they count as "different"."""
+    """Pairs with a photograph without a face: those of one person fail, those of two are rejected."""
     verification: Verification
     """Mated pairs with a missing image are false non-matches; such non-mated ones count nowhere."""
     quality: tuple[QualityBin, ...] = ()

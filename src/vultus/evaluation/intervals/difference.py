@@ -71,7 +71,7 @@ def difference_interval(
 ) -> Interval:
     """The interval of sum(better) / sum(counts), a difference of two mated rates over the same people, in [-1, 1].
 
-    better       (G,) how many more of its comparisons the first got right than the second; fractions for means over seeds
+    better       (G,) how many more of its comparisons the first got right than the second (means over seeds: fractions)
     counts       (G,) mated comparisons of each identity
     replicates   (R,) the same difference in each resample, each with thresholds of its own
 
