@@ -135,4 +135,9 @@ def show_finetuned(run: Run, source: str) -> None:
             say(f"commercial use is forbidden by {link['name']}, and so of this run: {link['licence']}")
     data = Path(run.recipe.data.train).parent
     say(f"next: vultus evaluate {run.path} {data}/test --against {source}")
+    for name in ("mask", "low-quality"):
+        if getattr(run.recipe.augment, name.replace("-", "_")) > 0:
+            copy = f"{data}-{name}"
+            say(f"      vultus data shift {data} --out {copy} --as {name}")
+            say(f"      vultus evaluate {run.path} {copy}/test --against {source}")
     say(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")
