@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vultus.cli.evidence import show_evidence, show_judgement
-from vultus.evaluation import Verification
+from vultus.evaluation import OperatingPoint, Verification
 from vultus.terminal import say, table
 from vultus.workflows import Evaluation, PairsEvaluation
 from vultus.workflows.templates import TemplatesEvaluation
@@ -118,13 +118,17 @@ def point_rows(found: Verification) -> list[tuple[str, str, str, str, str]]:
         if point.tar is None or point.tar_interval is None or point.threshold is None:
             people = f", {point.needs_identities:,} people" if point.needs_identities else ""
             rows.append((f"{point.far:g}", "withheld", f"needs {point.needs:,} pairs{people}", "", ""))
+            if point.unsupported is not None:
+                rows.append(_point_row(point.unsupported, " unsupported"))
             continue
-        low, high = point.tar_interval
-        interval = f"{low:.2%} to {high:.2%}"
-        rows.append(
-            (f"{point.far:g}", f"{point.tar:.2%}", interval, f"{point.threshold:.4f}", f"{point.false_matches:,}")
-        )
+        rows.append(_point_row(point))
     return rows
+
+
+def _point_row(point: OperatingPoint, mark: str = "") -> tuple[str, str, str, str, str]:
+    low, high = point.tar_interval or (0.0, 1.0)
+    tar, interval = f"{point.tar or 0:.2%}{mark}", f"{low:.2%} to {high:.2%}"
+    return f"{point.far:g}", tar, interval, f"{point.threshold:.4f}", f"{point.false_matches:,}"
 
 
 def show_finetuned(run: Run, source: str) -> None:

@@ -49,6 +49,7 @@ def evaluate(
     quality: str | Path | None = None,
     templates: str | Path | None = None,
     pooling: str | None = None,
+    show_unsupported: bool = False,
     command: str = "",
 ) -> Evaluation | PairsEvaluation | TemplatesEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset`.
@@ -66,6 +67,7 @@ def evaluate(
         templates: a folder of a template protocol in the layout of IJB-B and IJB-C, over images of `dataset`.
         pooling: with `templates`: how a template is made of its images, as N1D1F0 (`protocols.pooling`).
         groups: a column of the dataset, or a CSV of identity,group: error rates by group, in the report.
+        show_unsupported: print rates that the data cannot support too, marked so: to be compared with papers.
         command: how this was asked for, kept with the figures.
 
     Raises:
@@ -79,16 +81,18 @@ def evaluate(
     lists = {"--pairs": pairs, "--templates": templates}
     if Path(dataset).suffix == ".bin":
         _refuse({**options, **lists, "--quality": quality, "--pooling": pooling}, "with a .bin set")
-        return _kept(evaluate_set(embedder, dataset), out, command)
+        return _kept(evaluate_set(embedder, dataset, unsupported=show_unsupported), out, command)
     if pairs is not None:
         _refuse({**options, "--templates": templates, "--pooling": pooling}, "with --pairs")
         data = FaceDataset.open(dataset)
         notes = notes_on_people(embedder, data)
-        return _kept(evaluate_pairs(embedder, data, Path(pairs), quality=quality, notes=notes), out, command)
+        given = {"quality": quality, "notes": notes, "unsupported": show_unsupported}
+        return _kept(evaluate_pairs(embedder, data, Path(pairs), **given), out, command)
     if templates is not None:
         _refuse({**options, "--quality": quality}, "with --templates")
         data = FaceDataset.open(dataset)
         given = {"raw": embedder.raw, "flips": embedder.flips, "notes": notes_on_people(embedder, data)}
+        given["unsupported"] = show_unsupported
         return _kept(evaluate_templates(embedder, data, templates, pooling=pooling, **given), out, command)
     _refuse({"--quality": quality}, "without --pairs")
     _refuse({"--pooling": pooling}, "without --templates")
@@ -113,7 +117,8 @@ def evaluate(
     fars = sorted({*FARS, *(wanted.fars if wanted else ())}, reverse=True)
     embeddings = embedder.dataset(data)
     scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
-    verification = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
+    sizes = {"images": len(data), "identities": len(data.identities)}
+    verification = verify(scores, fars, **sizes, bootstrap=RESAMPLES, unsupported=show_unsupported)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, scores, source, max_per_identity)
     evidence = None

@@ -32,9 +32,11 @@ def evaluate_pairs(
     quality: str | Path | None = None,
     bins: int | Sequence[float] = 3,
     notes: tuple[str, ...] = (),
+    unsupported: bool = False,
 ) -> PairsEvaluation:
     """Accuracy over the folds of a list of pairs (see `parse_pairs`) and the rates of the same scores.
 
+    unsupported: also the rates that are withheld.
     quality: a file with a number for each image (`read_quality`); then also the figures by the worse image of a pair,
     in `bins` bins of about equal size or at these inner edges.
     A pair with a photograph in which no face was found is a failure to acquire: of one person it fails, of two it is
@@ -60,7 +62,9 @@ def evaluate_pairs(
         notes += (f"{contradictions:,} pairs contradict the identities of {data.title}: whose they are is not used.",)
     if twice := len(pairs) - len(np.unique(np.sort(np.stack([first, second], 1)[~missing], 1), axis=0)) - missing.sum():
         notes += (f"{twice:,} pairs are listed more than once.",)
-    return _measure(embedder.name, data.title, pairs, pairs.folds, scores, identities, notes, len(used), worse, bins)
+    return _measure(
+        embedder.name, data.title, pairs, pairs.folds, scores, identities, notes, len(used), unsupported, worse, bins
+    )
 
 
 def _failures(
@@ -121,7 +125,9 @@ def _shown(pairs: Pairs, index: int) -> str:
     )
 
 
-def evaluate_set(embedder: Embedder, path: str | Path, *, folds: int = 10) -> PairsEvaluation:
+def evaluate_set(
+    embedder: Embedder, path: str | Path, *, folds: int = 10, unsupported: bool = False
+) -> PairsEvaluation:
     """The same of an InsightFace `.bin` set (`read_verification_set`), whose crops are embedded as they are.
 
     Whether the mirror image is added says the recogniser's contract, not the set.
@@ -144,7 +150,9 @@ def evaluate_set(embedder: Embedder, path: str | Path, *, folds: int = 10) -> Pa
     published = PUBLISHED.get(Path(path).stem)
     if published is not None and published != len(found):
         notes += (f"The published {Path(path).stem} has {published:,} pairs, this file {len(found):,}.",)
-    return _measure(embedder.name, found.name, found, found.folds(folds), scores, identities, notes, len(embeddings))
+    return _measure(
+        embedder.name, found.name, found, found.folds(folds), scores, identities, notes, len(embeddings), unsupported
+    )
 
 
 def _measure(
@@ -156,12 +164,13 @@ def _measure(
     identities: np.ndarray | None,
     notes: tuple[str, ...],
     images: int,
+    unsupported: bool,
     worse: np.ndarray | None = None,
     bins: int | Sequence[float] = 3,
 ) -> PairsEvaluation:
     require_both(pairs.same, dataset)
     result = kfold_accuracy(scores, pairs.same, folds, identities)
-    verification = verify_list(scores, pairs.same, identities, images=images)
+    verification = verify_list(scores, pairs.same, identities, images=images, unsupported=unsupported)
     if result.shared:
         notes += (f"{result.shared:,} people are in more than one fold: thresholds saw people they are judged on.",)
     if identities is None:

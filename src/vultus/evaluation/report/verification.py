@@ -19,7 +19,7 @@ def verification_sections(verification: Verification, title: str = "Verification
         Facts([*[_fact(point) for point in firm(v)[-3:]], _eer_fact(v)]),
         Table(
             ["FAR", "threshold", "TAR", "95 % interval", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
-            [_row(point) for point in v.points],
+            [row for point in v.points for row in _rows(point)],
             title="Operating points",
             note=operating_note(v),
         ),
@@ -176,15 +176,21 @@ def _no_errors(what: str, name: str, rates: Sequence[tuple[float, Rate | None]])
     )
 
 
-def _row(point: OperatingPoint) -> list[Cell]:
-    far = figures.rate_text(point.far)
-    if point.tar is None or point.false_matches is None:
-        people = f"about {point.needs_identities:,} people" if point.needs_identities else None
-        return [far, None, "withheld", f"needs {point.needs:,} pairs", people, None, None]
+def _rows(point: OperatingPoint) -> list[list[Cell]]:
+    """One row, and one more for a withheld rate that was asked for nevertheless."""
+    if point.tar is not None:
+        return [_row(point)]
+    people = f"about {point.needs_identities:,} people" if point.needs_identities else None
+    needs = [figures.rate_text(point.far), None, "withheld", f"needs {point.needs:,} pairs", people, None, None]
+    return [needs] if point.unsupported is None else [needs, _row(point.unsupported, " unsupported")]
+
+
+def _row(point: OperatingPoint, mark: str = "") -> list[Cell]:
+    assert point.tar is not None and point.false_matches is not None
     return [
-        far,
+        figures.rate_text(point.far),
         f"{point.threshold:.4f}",
-        percent(point.tar, 2),
+        percent(point.tar, 2) + mark,
         _between(point.tar_interval, 2),
         _between(point.tar_bootstrap, 2) if point.tar_bootstrap else None,
         _scientific(point.far_interval),
