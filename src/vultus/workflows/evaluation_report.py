@@ -133,7 +133,12 @@ def measured(result: Evaluation, data: FaceDataset) -> list[Section]:
 def pictures(result: Evaluation, data: FaceDataset) -> list[Section]:
     """The worst pairs."""
     sources = data.sources
-    return worst_pairs(result.verification, crops_of=lambda row: data.encoded([row])[0], names=lambda row: sources[row])
+    return worst_pairs(
+        result.verification,
+        crops_of=lambda row: data.encoded([row])[0],
+        names=lambda row: sources[row],
+        people=data.labels,
+    )
 
 
 def curves(run: Path) -> list[Section]:

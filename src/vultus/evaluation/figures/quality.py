@@ -9,7 +9,7 @@ import numpy as np
 
 from vultus.evaluation.breakdown.conditions import Bin, Breakdown
 from vultus.evaluation.breakdown.discard import Discard
-from vultus.evaluation.figures.style import INK, MATED, MUTED, SERIES, STYLES, new_figure, to_png
+from vultus.evaluation.figures.style import INK, MATED, MUTED, SERIES, STYLES, apart, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,9 +31,7 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
     low, high = np.array([rate.interval for rate in best.fnmr[:count]]).T
     axes.fill_between(x, low, high, step="post", color=SERIES[0], alpha=0.14, lw=0)
     axes.plot([0, upto], [start, start], color=MUTED, lw=1.1, ls=(0, (6, 3)))
-    axes.text(upto, start, "  at random", color=MUTED, fontsize=9, va="center")
     axes.step(x, best.ideal[:count], where="post", color=MUTED, lw=1.1, ls=(0, (1, 1.5)))
-    axes.text(upto, best.ideal[count - 1], "  ideal", color=MUTED, fontsize=9, va="bottom")
     for k, one in enumerate(ranked):
         gain = one.areas[-1].gain
         label = one.name if gain is None else f"{one.name}, gain {gain:.0%}"
@@ -43,6 +41,9 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
             panel.step(x, values, where="post", label=label, color=SERIES[k % len(SERIES)], ls=style, lw=1.9)
     lines = [rate.value for one in ranked for rate in one.fnmr[:count]]
     axes.set_ylim(0, max(1.15 * max(lines), min(float(high.max()), 2 * max(lines))) or 0.01)
+    heights = apart([start, float(best.ideal[count - 1])], 0.08 * axes.get_ylim()[1])
+    for height, text in zip(heights, ("at random", "ideal"), strict=True):
+        axes.text(upto, height, f"  {text}", color=MUTED, fontsize=9, va="center")
     axes.set_ylabel("FNMR of what is kept")
     if has_fmr:
         panels[1].set_ylim(0, 1.6 * max(rate.value for one in ranked for rate in one.fmr[:count]) or 0.001)

@@ -13,6 +13,7 @@ from vultus.evaluation.figures.style import (
     NON_MATED,
     SERIES,
     STYLES,
+    apart,
     legend,
     new_figure,
     rate_text,
@@ -55,15 +56,13 @@ def score_histogram(
     else:
         axes.set_ylim(0, top * 1.38)
     wanted = [p for p in v.points if p.threshold is not None and (fars is None or p.far in fars)]
-    last = -np.inf
-    gap = 0.022 * (edges[-1] - edges[0])
-    for point in sorted(wanted, key=lambda p: p.threshold or 0):
-        assert point.threshold is not None
-        axes.axvline(point.threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.8)
-        last = max(point.threshold, last + gap)
+    thresholds = [p.threshold for p in wanted if p.threshold is not None]
+    captions = apart(thresholds, 0.024 * (edges[-1] - edges[0]))
+    for point, threshold, caption in zip(wanted, thresholds, captions, strict=True):
+        axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.8)
         text = f"FAR {rate_text(point.far)}"
         at = axes.get_xaxis_transform()
-        axes.text(last, 0.815, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
+        axes.text(caption, 0.815, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
     axes.set_xlabel("score (cosine similarity)")
     axes.set_ylabel("share of pairs in a bin" + (", log scale" if log else ""))
     axes.set_xlim(edges[0], edges[-1])

@@ -28,6 +28,8 @@ def identification_sections(
     sections: list[Section] = [
         Text(summary(measured), title=title),
         Facts([*(_fact(point) for point in largest.points if point.tpir is not None), _rank_fact(largest)][-4:]),
+    ]
+    at_rates: list[Section] = [
         Table(
             ["enrolled", "FPIR", "threshold", "TPIR", "95 %", "single galleries", "FPIR, 95 %"],
             [_row(size, point) for size in sizes for point in size.points if point.fpir in supported],
@@ -41,6 +43,16 @@ def identification_sections(
             "interval of the largest gallery; where fewer than 10 false alarms are behind a line it is pale.",
             title="Misses over false alarms (DET)",
         ),
+    ]
+    if not supported:
+        at_rates = [
+            Text(
+                "No rate of false alarms is supported, so there is no table and no chart of what is found at one: see "
+                "above what the highest would need."
+            )
+        ]
+    sections += [
+        *at_rates,
         Figure(
             cmc(sizes),
             "Without a threshold and without strangers: how often the right person is among the first k of the list "

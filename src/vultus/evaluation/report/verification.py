@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from vultus.evaluation import figures
 from vultus.evaluation.intervals import Interval, Rate, rule_of_thirty, rule_of_three
 from vultus.evaluation.protocols.verification import OperatingPoint, Verification
 from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
 from vultus.evaluation.scores import ScoredPair
+
+EACH = 2
+"""How often one person is among the worst pairs of a side."""
 
 
 def verification_sections(verification: Verification, title: str = "Verification") -> list[Section]:
@@ -33,6 +39,15 @@ def verification_sections(verification: Verification, title: str = "Verification
             figures.score_histogram(v, log=True),
             "The same on a log axis, where the tails can be seen: at low error rates only they matter.",
         ),
+    ]
+    if not any(point.tar is not None for point in v.points):
+        needed = min(point.needs for point in v.points if point.needs) if v.points else 0
+        text = (
+            f"No DET or ROC is drawn: {v.non_mated:,} comparisons of different people support no false accept rate "
+            f"that was asked for; the highest needs {needed:,}."
+        )
+        return [*sections, Text(text, title="DET and ROC")]
+    sections += [
         Figure(
             figures.det(v),
             "FNMR (1 - TAR) over FAR on two log axes: down and to the left is better, and each step to the left is a "
@@ -53,11 +68,14 @@ def worst_pairs(
     crops_of: Callable[[int], bytes | None] | None,
     names: Callable[[int], str] | None,
     *,
+    people: Sequence[int] | np.ndarray | None = None,
     most: int = 12,
 ) -> list[Section]:
     """The hardest pairs as pictures, at most `most` on each side.
 
     `crops_of(i)` gives the PNG or JPEG bytes of image i (the row of the embeddings), `names(i)` a label for it.
+    people (N,): whose each image is; nobody is shown more than `EACH` times on a side, so that one wrong label or one
+    hard person does not hide the others.
     """
     v, sections = verification, []
     for pairs, heading, note in (
@@ -73,9 +91,25 @@ def worst_pairs(
         ),
     ):
         if pairs:
-            shown = [_pair(pair, crops_of, names) for pair in pairs[:most]]
+            chosen = _varied(pairs, people)[:most]
+            if len(chosen) < min(most, len(pairs)):
+                note += f" Nobody is shown more than {EACH} times."
+            shown = [_pair(pair, crops_of, names) for pair in chosen]
             sections.append(PairGallery(shown, title=heading, note=note))
     return sections
+
+
+def _varied(pairs: Sequence[ScoredPair], people: Sequence[int] | np.ndarray | None) -> list[ScoredPair]:
+    """The pairs, hardest first, without those of somebody who was shown `EACH` times already."""
+    if people is None:
+        return list(pairs)
+    shown, kept = Counter[int](), []
+    for pair in pairs:
+        whose = {int(people[pair.i]), int(people[pair.j])}
+        if all(shown[who] < EACH for who in whose):
+            shown.update(whose)
+            kept.append(pair)
+    return kept
 
 
 def summary(verification: Verification) -> str:
