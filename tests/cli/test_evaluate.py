@@ -76,3 +76,24 @@ def test_withheld_rates_are_shown_only_where_asked_and_marked(
             assert point["needs"] and found["tar_interval"][0] <= found["tar"] <= found["tar_interval"][1]
             assert found["false_matches"] <= point["far"] * 10_000
     assert all("unsupported" not in point for point in json.loads(run(*words, "--json").stdout)["points"])
+
+
+def test_baselines_stand_beside_every_evaluation(run, procedural: Path, tmp_path: Path) -> None:
+    measured = json.loads(run(procedural / "test", "--json").stdout)["baselines"]
+    assert "whitened PCA of pixels" in measured  # fitted on the split train; the shipped recognizer where it is here
+    for found in measured.values():
+        assert 0 < found["auc"] <= 1 and found["points"][0]["far"] == 0.1
+    shown = run(procedural / "test", "--out", tmp_path / "out").stdout
+    assert "whitened PCA of pixels" in shown
+    assert "whitened PCA of pixels" in (tmp_path / "out" / "report.html").read_text()
+    # Without other people to fit it on, it says so.
+    assert any("of these crops" in name for name in json.loads(run(procedural, "--json").stdout)["baselines"])
+
+
+def test_tables_are_not_folded_to_80_columns_in_a_pipe(run, procedural: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    people = len(FaceDataset.open(procedural / "test").identities)
+    lines = run(procedural / "test").stdout.splitlines()
+    (note,) = (line for line in lines if f"{people} identities" in line)
+    assert note.endswith("%") and "EER" in note and len(note) > 80
+    assert not any(line.rstrip() == "whitened PCA of" for line in lines)

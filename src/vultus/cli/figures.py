@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vultus.cli.evidence import show_evidence, show_judgement
 from vultus.evaluation import OperatingPoint, Verification
+from vultus.evaluation.report.verification import baseline_table
 from vultus.terminal import say, table
 from vultus.workflows import Evaluation, PairsEvaluation
 from vultus.workflows.templates import TemplatesEvaluation
@@ -37,6 +39,7 @@ def show_evaluation(result: Evaluation | PairsEvaluation | TemplatesEvaluation) 
             *result.notes,
         ],
     )
+    show_baselines(result.model, {result.model: found, **result.baselines})
     if result.against is not None:
         from vultus.workflows.evaluation_report import COMPATIBILITY, compatibility_rows
 
@@ -72,6 +75,9 @@ def _show_pairs(result: PairsEvaluation) -> None:
             *result.notes,
         ],
     )
+    accuracies = {name: f"{other.kfold}" for name, other in ((result.model, result), *result.baselines.items())}
+    others = {name: other.verification for name, other in result.baselines.items()}
+    show_baselines(result.model, {result.model: v, **others}, accuracies)
     if result.quality:
         rows = [
             (
@@ -102,6 +108,16 @@ def _show_templates(result: TemplatesEvaluation) -> None:
             *result.notes,
         ],
     )
+
+
+def show_baselines(
+    model: str, measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> None:
+    """What is a good figure: the same rates of the recognisers beside it, on the same people."""
+    if len(measured) < 2:
+        return
+    columns, rows = baseline_table(measured, accuracies)
+    table(f"Beside {model}, on the same people", columns, rows)
 
 
 def intervals_note(found: Verification) -> str:

@@ -57,7 +57,7 @@ def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> De
     with steps("training"):
         run = _train(data, out / "run", minutes, seed, photos is None)
     with steps("evidence on people never trained on"):
-        evaluation = evaluate(run, data / "test")
+        evaluation = evaluate(run, data / "test", baselines=False)
         assert isinstance(evaluation, Evaluation)
         others = baselines(run, FaceDataset.open(data / "train"), FaceDataset.open(data / "test"))
     with steps("model file with thresholds"):

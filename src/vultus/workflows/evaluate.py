@@ -16,6 +16,7 @@ from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.files import save_atomically
 from vultus.workflows.against import compare_with
+from vultus.workflows.baselines import beside
 from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
 from vultus.workflows.evidence import Evidence, gather, read_groups
 from vultus.workflows.notes import notes_on_people, notes_on_photographs
@@ -50,6 +51,7 @@ def evaluate(
     templates: str | Path | None = None,
     pooling: str | None = None,
     show_unsupported: bool = False,
+    baselines: bool = True,
     command: str = "",
 ) -> Evaluation | PairsEvaluation | TemplatesEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset`.
@@ -68,6 +70,7 @@ def evaluate(
         pooling: with `templates`: how a template is made of its images, as N1D1F0 (`protocols.pooling`).
         groups: a column of the dataset, or a CSV of identity,group: error rates by group, in the report.
         show_unsupported: print rates that the data cannot support too, marked so: to be compared with papers.
+        baselines: measure whitened PCA and the shipped recogniser beside it (`workflows.baselines.beside`).
         command: how this was asked for, kept with the figures.
 
     Raises:
@@ -87,7 +90,10 @@ def evaluate(
         data = FaceDataset.open(dataset)
         notes = notes_on_people(embedder, data)
         given = {"quality": quality, "notes": notes, "unsupported": show_unsupported}
-        return _kept(evaluate_pairs(embedder, data, Path(pairs), **given), out, command)
+        result = evaluate_pairs(embedder, data, Path(pairs), **given)
+        others = beside(embedder, data, models_dir) if baselines else []
+        found = {other.name: evaluate_pairs(other, data, Path(pairs), unsupported=show_unsupported) for other in others}
+        return _kept(dataclasses.replace(result, baselines=found), out, command)
     if templates is not None:
         _refuse({**options, "--quality": quality}, "with --templates")
         data = FaceDataset.open(dataset)
@@ -121,6 +127,10 @@ def evaluate(
     verification = verify(scores, fars, **sizes, bootstrap=RESAMPLES, unsupported=show_unsupported)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, scores, source, max_per_identity)
+    others = {}
+    for other in beside(embedder, data, models_dir) if baselines else []:
+        compared = all_pairs(other.dataset(data), data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
+        others[other.name] = verify(compared, fars, **sizes, unsupported=show_unsupported)
     evidence = None
     if out is not None or (wanted is not None and wanted.searches):
         searches = wanted.searches if wanted else ()
@@ -139,6 +149,7 @@ def evaluate(
         evidence=evidence,
         contract_id=embedder.contract_id,
         command=command,
+        baselines=others,
     )
     if out is None:
         return result

@@ -59,10 +59,10 @@ def score_histogram(
     thresholds = [p.threshold for p in wanted if p.threshold is not None]
     captions = apart(thresholds, 0.024 * (edges[-1] - edges[0]))
     for point, threshold, caption in zip(wanted, thresholds, captions, strict=True):
-        axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.8)
+        axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.78)
         text = f"FAR {rate_text(point.far)}"
         at = axes.get_xaxis_transform()
-        axes.text(caption, 0.815, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
+        axes.text(caption, 0.79, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
     axes.set_xlabel("score (cosine similarity)")
     axes.set_ylabel("share of pairs in a bin" + (", log scale" if log else ""))
     axes.set_xlim(edges[0], edges[-1])
@@ -133,8 +133,9 @@ def _curves(axes: Axes, verifications: Verification | Mapping[str, Verification]
     axes.set_xscale("log")
     axes.set_xlabel("FAR: different people accepted")
     rate_ticks(axes.xaxis)
-    if any(named):
-        legend(axes, "lower left" if complement else "lower right")
+    if any(named):  # above the panel, where it hides no curve
+        handles = axes.get_legend_handles_labels()
+        axes.figure.legend(*handles, loc="outside upper left", fontsize=9, frameon=False, ncols=2)
     most = max(10, *(v.non_mated for v in named.values()))
     return float(10 ** np.floor(np.log10(1 / most)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -61,6 +61,34 @@ def verification_sections(verification: Verification, title: str = "Verification
         ),
     ]
     return sections
+
+
+def baseline_table(
+    measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows: recognisers on the same people, TAR with its interval at the FARs that the data supports."""
+    fars = [point.far for point in next(iter(measured.values())).points if point.tar is not None]
+    columns = ["", *(["accuracy"] if accuracies else []), *(f"TAR at FAR {figures.rate_text(f)}" for f in fars), "AUC"]
+    rows: list[list[Cell]] = []
+    for name, found in measured.items():
+        points = [found.point(far) for far in fars]
+        cells = [None if p.tar is None else f"{percent(p.tar, 2)} ({_between(p.tar_interval, 1)})" for p in points]
+        rows.append([name, *([accuracies[name]] if accuracies else []), *cells, f"{found.auc:.4f}"])
+    return columns, rows
+
+
+def baseline_sections(
+    measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> list[Section]:
+    """The table of a report, with what it is for; empty without a second recogniser."""
+    if len(measured) < 2:
+        return []
+    note = (
+        "What is a good figure? Whitened PCA knows nothing about faces: where it does well too, the set gives its "
+        "answers away, by light, background or a common film. A published recogniser shows how hard the photographs "
+        "are."
+    )
+    return [Table(*baseline_table(measured, accuracies), title="Beside others, on the same people", note=note)]
 
 
 def worst_pairs(
