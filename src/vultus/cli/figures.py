@@ -90,7 +90,7 @@ def _show_pairs(result: PairsEvaluation) -> None:
             for part in result.quality
         ]
         title = f"By the quality of the worse image, at the threshold of FAR {result.quality_far:g}"
-        table(title, ("quality", "pairs", "accuracy", "FNMR", "FMR"), rows)
+        table(title, ("quality", "pairs", "accuracy", "1 - TAR", "FAR"), rows)
 
 
 def _show_templates(result: TemplatesEvaluation) -> None:

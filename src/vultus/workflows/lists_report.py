@@ -54,8 +54,8 @@ def _folds(result: PairsEvaluation) -> list[Section]:
             )
             for part in result.quality
         ]
-        columns = ("quality of the worse image", "pairs", "accuracy", "FNMR", "FMR")
-        note = f"FNMR and FMR at the one threshold of FAR {result.quality_far:g} on the whole list."
+        columns = ("quality of the worse image", "pairs", "accuracy", "1 - TAR", "FAR")
+        note = f"1 - TAR and FAR at the one threshold of FAR {result.quality_far:g} on the whole list."
         sections.append(Table(columns, rows, title="By quality", note=note))
     return sections
 

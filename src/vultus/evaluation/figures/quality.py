@@ -1,4 +1,4 @@
-"""Pictures of quality: error-versus-discard curves, and FNMR by pose, size and sharpness."""
+"""Pictures of quality: error-versus-discard curves, and 1 - TAR by pose, size and sharpness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "") -> bytes:
-    """FNMR of what is kept over the share that is discarded, one line a quality score; FMR below, at the same cut.
+    """1 - TAR of what is kept over the share that is discarded, one line a quality score; FAR below, at the same cut.
 
     The best score comes first and has its 95 % interval as a band. Beside them what discarding at random (flat) and
     discarding the errors first (dotted) would give.
@@ -44,10 +44,10 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
     heights = apart([start, float(best.ideal[count - 1])], 0.08 * axes.get_ylim()[1])
     for height, text in zip(heights, ("at random", "ideal"), strict=True):
         axes.text(upto, height, f"  {text}", color=MUTED, fontsize=9, va="center")
-    axes.set_ylabel("FNMR of what is kept")
+    axes.set_ylabel("1 - TAR of what is kept")
     if has_fmr:
         panels[1].set_ylim(0, 1.6 * max(rate.value for one in ranked for rate in one.fmr[:count]) or 0.001)
-        panels[1].set_ylabel("FMR of what is kept")
+        panels[1].set_ylabel("FAR of what is kept")
     for panel in panels:
         _frame(panel, upto)
     panels[-1].set_xlabel("comparisons discarded, the worst pictures first")
@@ -65,7 +65,7 @@ def _frame(axes: Axes, upto: float) -> None:
 
 
 def condition_dots(breakdowns: Sequence[Breakdown], *, title: str = "") -> bytes:
-    """FNMR in bins of each condition, the hardest on the left, with 95 % intervals; a line marks the rate of all."""
+    """1 - TAR in bins of each condition, the hardest on the left, with 95 % intervals; a line marks the rate of all."""
     from matplotlib.ticker import PercentFormatter
 
     columns = 2 if len(breakdowns) > 1 else 1
@@ -87,7 +87,7 @@ def condition_dots(breakdowns: Sequence[Breakdown], *, title: str = "") -> bytes
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(False, axis="x")
     for axes in panels[::columns]:
-        axes.set_ylabel("FNMR")
+        axes.set_ylabel("1 - TAR")
     for axes in panels[len(breakdowns) :]:
         axes.set_visible(False)
     return to_png(figure)

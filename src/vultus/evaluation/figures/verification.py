@@ -90,14 +90,14 @@ def roc(verifications: Verification | Mapping[str, Verification], *, title: str 
 
 
 def det(verifications: Verification | Mapping[str, Verification], *, title: str = "") -> bytes:
-    """FNMR over FAR on two log axes (down and to the left is better); drawn like `roc`."""
+    """1 - TAR over FAR on two log axes (down and to the left is better); drawn like `roc`."""
     figure, (axes,) = new_figure(8.8, 4.8, title)
     lowest = _curves(axes, verifications, complement=True)
     axes.set_yscale("log")
     axes.set_xlim(lowest, 1)
     mated = max(10, *(v.mated for v in _named(verifications).values()))
     axes.set_ylim(10 ** np.floor(np.log10(1 / mated)), 1.15)
-    axes.set_ylabel("FNMR: same person rejected")
+    axes.set_ylabel("1 - TAR: same person rejected")
     rate_ticks(axes.yaxis)
     return to_png(figure)
 

@@ -50,8 +50,8 @@ def verification_sections(verification: Verification, title: str = "Verification
     sections += [
         Figure(
             figures.det(v),
-            "FNMR (1 - TAR) over FAR on two log axes: down and to the left is better, and each step to the left is a "
-            "tenfold stricter threshold. The band is the 95 % interval of the FNMR at each threshold.",
+            "1 - TAR over FAR on two log axes: down and to the left is better, and each step to the left is a "
+            "tenfold stricter threshold. The band is the 95 % interval of 1 - TAR at each threshold.",
             title="DET and ROC",
         ),
         Figure(
@@ -199,7 +199,8 @@ def _eer_fact(v: Verification) -> tuple[str, str, str]:
 def operating_note(v: Verification) -> str:
     """What the columns of the operating points mean, and how far they can be trusted."""
     text = (
-        "FAR: share of comparisons of different people that match. TAR: share of those of the same person that match. "
+        "FAR: share of comparisons of different people that match (also called FMR). TAR: share of those of the same "
+        "person that match (1 - TAR is also called FNMR). "
         "Each threshold is the smallest that keeps to its FAR on this data. "
     )
     if v.by_identity:
@@ -217,8 +218,8 @@ def operating_note(v: Verification) -> str:
             "Whose images these are is not known, so the intervals take comparisons for independent: they are too "
             "narrow. "
         )
-    text += _no_errors("false match", "FMR", [(p.far, p.fmr) for p in v.points])
-    text += _no_errors("false non-match", "FNMR", [(p.far, p.fnmr_at_far or p.fnmr) for p in v.points])
+    text += _no_errors("false match", "FAR", [(p.far, p.fmr) for p in v.points])
+    text += _no_errors("false non-match", "1 - TAR", [(p.far, p.fnmr_at_far or p.fnmr) for p in v.points])
     return text + (
         "A row is withheld where fewer than 10 false matches are expected; with fewer than 30 (marked *) the FAR "
         "itself is known to no better than about 30 % (rule of 30, Doddington)."
