@@ -115,7 +115,7 @@ def test_no_errors_are_told_with_what_they_leave_open():
     # All of 300 mated scores lie above all others: 1 - 0.05^(1/300) = 0.99 %.
     found = verify_scores(np.full(300, 0.9), np.linspace(-0.5, 0.5, 2000), (0.1, 0.01, 1e-6))
     note = operating_note(found)
-    assert "No false non-match at FAR 0.1, 0.01: no errors leave a true 1 - TAR of up to 0.99% open (rule of three" in note
+    assert "No false non-match at FAR 0.1, 0.01: no errors leave a true 1 - TAR of up to 0.99% open (" in note
     assert "with the 300 independent comparisons" in note
     assert "No false match " not in note  # there are 200 and 20
     # Ties: the smallest threshold that keeps to 1 % lies above 100 equal scores, and lets nobody in.

@@ -4,7 +4,7 @@ One person who photographs badly spoils all of that person's mated comparisons, 
 in many false matches. `people_interval` therefore counts people: how many of them have at least one error, at least
 two, and so on, each with Wilson's interval. More errors move both ends the same way, whoever they belong to, which no
 interval with an estimated variance does (one more outlier lowers the lower end of Student's t). It holds the truth in
-93 to 98 % of simulated data sets (benchmarks/coverage.py); with comparisons taken as independent, 40 to 85 % do.
+90 to 100 % of simulated data sets (benchmarks/coverage.py); with comparisons taken as independent, 10 to 89 % do.
 
 The effective number of comparisons, n* = p (1 - p) / Var(p), says what they are worth to whoever asks how many more
 are needed. Its variance is the sum of the covariances of all comparisons that share an identity, estimated from each

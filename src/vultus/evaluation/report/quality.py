@@ -81,7 +81,7 @@ def condition_sections(breakdowns: Sequence[Breakdown], title: str = "Where the 
         ),
         Figure(
             condition_dots(breakdowns),
-            "1 - TAR with its 95 % interval; the hardest part is on the left. Angles are estimates from five landmarks.",
+            "1 - TAR with its 95 % interval; the hardest part is on the left. Angles: estimates from five landmarks.",
         ),
         Table(
             ("pictures", "1 - TAR", "95 % interval", "errors", "comparisons"),
