@@ -160,4 +160,5 @@ def show_finetuned(run: Run, source: str) -> None:
             copy = f"{data}-{name}"
             say(f"      vultus data shift {data} --out {copy} --as {name}")
             say(f"      vultus evaluate {run.path} {copy}/test --against {source}")
-    say(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")
+    kept = f"--calibrate {data}/calibration --check {data}/test"
+    say(f"      vultus export {run.path} {kept} --out {run.path.name}.onnx")
