@@ -195,7 +195,7 @@ def _difference(
     name = f"difference at FAR {far:g}"
     yield name, "independent", truth, (value - half, value + half)
     yield name, "percentile", truth, percentile_interval(replicates)
-    yield name, "vultus", truth, difference_interval(value, replicates, better - value * counts, counts)
+    yield name, "vultus", truth, difference_interval(better, counts, replicates)
 
 
 def fnmr_at(far: float, apart: float) -> float:

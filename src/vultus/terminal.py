@@ -8,6 +8,7 @@ they are spelt out.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
+WIDE = 10_000
+"""Columns of a pipe: no table is wider."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -170,7 +173,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    # In a pipe nobody sees a right edge: lines are as long as they are, unless COLUMNS says otherwise.
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(highlight=False, width=WIDE if piped else None)
     drawn = Table(title=Text(shown(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         drawn.add_column(shown(column), justify="left" if index == 0 else "right", overflow="fold")

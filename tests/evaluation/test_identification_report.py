@@ -58,7 +58,7 @@ def test_a_report_says_what_happens_to_strangers_and_to_enrolled_people(tmp_path
     assert f"about {1000 * point.tpir:,.0f} would name the right person" in words
     assert "0.001 would need 10,000 searches of strangers, and a gallery had 320" in words
     assert "no face was found" in words
-    assert "An FMR of 1e-6 is withheld: it would need 10,000,000 comparisons" in words
+    assert "A FAR of 1e-6 is withheld: it would need 10,000,000 comparisons" in words
     assert "galleries of 20 and 40 people were drawn from 120, 4 of each size" in words
     assert all(is_png(section.image) for section in sections if isinstance(section, Figure))
     assert sum(isinstance(section, Figure) for section in sections) == 3

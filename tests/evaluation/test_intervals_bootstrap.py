@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vultus.evaluation.comparisons import AllPairs, Listed
-from vultus.evaluation.intervals import IdentityBootstrap, fnmr_at_far, mated_rate, percentile_interval
+from vultus.evaluation.intervals import IdentityBootstrap, fnmr_at_far, join, mated_rate, percentile_interval
 from vultus.evaluation.scores.pairs import PairScores, explicit_scores
 
 
@@ -152,8 +152,9 @@ def test_a_threshold_chosen_on_the_data_widens_the_interval():
     fixed = mated_rate(np.bincount(lost, minlength=30), AllPairs(images))
     assert found is not None
     assert (found.errors, found.trials) == (fixed.errors, fixed.trials)
-    assert found.interval[0] < fixed.interval[0] < fixed.value < fixed.interval[1] < found.interval[1]
     assert found.bootstrap is not None
+    assert found.interval == join([fixed.interval, found.bootstrap])
+    assert found.interval[1] - found.interval[0] > fixed.interval[1] - fixed.interval[0]
     assert found.bootstrap[0] < found.value < found.bootstrap[1]
 
 

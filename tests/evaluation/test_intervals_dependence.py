@@ -15,8 +15,8 @@ from vultus.evaluation.intervals import (
     independent_rate,
     mated_rate,
     non_mated_rate,
+    people_interval,
     wilson,
-    wilson_at,
 )
 from vultus.evaluation.intervals.spread import mated_spread, non_mated_spread, student_quantile
 
@@ -35,7 +35,13 @@ def test_the_mated_variance_by_hand():
     # That would leave (2/9) / 0.44 = 0.5 comparisons; three people who agree with themselves are worth three.
     rate = mated_rate(np.array([3, 0, 0]), AllPairs(counts))
     assert (rate.errors, rate.trials, rate.effective) == (3, 9, 3)
-    assert rate.interval == wilson_at(1 / 3, 3)
+    # One person of three errs, on each of three layers.
+    assert rate.interval == pytest.approx(wilson(1, 3))
+    # 2, 1, 0 errors: two people of three on the first layer, one on the second, none on the third.
+    first, second = wilson(2, 3), wilson(1, 3)
+    both = ((first[0] + second[0]) / 3, (first[1] + second[1]) / 3)
+    assert people_interval(np.array([2, 1, 0]), counts) == pytest.approx(both)
+    assert mated_rate(np.array([2, 1, 0]), AllPairs(counts)).interval == pytest.approx((both[0], wilson(3, 9)[1]))
 
 
 def test_the_non_mated_variance_by_hand():
@@ -108,7 +114,7 @@ def test_no_errors_leave_the_worst_dependence_open():
     none = np.empty(0, int)
     assert mated_rate(np.zeros(20, int), images).effective == pytest.approx(20)
     assert non_mated_rate(none, none, AllPairs(np.ones(20, int))).effective == pytest.approx(10)
-    assert mated_rate(np.full(20, 3), images).interval == wilson(20, 20)
+    assert mated_rate(np.full(20, 3), images).interval == pytest.approx(wilson(20, 20))
     # A person with most of the photographs: hardly more than one person.
     assert mated_rate(np.zeros(20, int), AllPairs(np.array([100] + [2] * 19))).effective == pytest.approx(
         1.01, abs=0.01

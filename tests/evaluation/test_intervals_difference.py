@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import hypot
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from vultus.evaluation.intervals import (
     needed_for,
     rule_of_thirty,
     rule_of_three,
+    wilson,
     wilson_at,
 )
 from vultus.evaluation.scores.pairs import PairScores, explicit_scores
@@ -69,19 +71,18 @@ def test_equal_recognisers_are_not_told_apart_and_pairing_pays():
 def test_one_recogniser_against_itself_leaves_what_so_few_people_cannot_show():
     scores = recogniser(0.05)
     (found,) = compare_paired(scores, scores, [0.01], replicates=50)
-    # 40 people, all with as many comparisons: a difference on 8.8 % of them could have stayed unseen (Wilson, 0 of 40).
-    assert (found.value, found.interval) == (0, pytest.approx((-0.0876, 0.0876), abs=1e-4))
+    # 240 comparisons without a difference: one on 1.6 % of them could have stayed unseen (Wilson, 0 of 240).
+    assert (found.value, found.interval) == (0, pytest.approx((-0.01576, 0.01576), abs=1e-4))
 
 
 def test_a_fixed_threshold_difference_by_hand():
-    # Three people, 2 comparisons each; the second errs on 1, 0, 0 where the first does not. Difference 1/6; residuals
-    # 2/3, -1/3, -1/3: plain 6/9/36, corrected 1/36, two people's worth: t = 4.303. Independent: (1/6 - 1/36) / 6.
-    counts, value = np.array([2, 2, 2]), 1 / 6
-    low, high = difference_interval(value, np.full(10, value), np.array([1, 0, 0]) - value * counts, counts)
-    independent = (1 / 6 - 1 / 36) / 6
-    assert independent < 1 / 36
-    half = 1.959964 * (independent + (1 / 36 - independent) * (4.302653 / 1.959964) ** 2) ** 0.5
-    assert (low, high) == pytest.approx((value - half, value + half), rel=1e-5)
+    # Three people, 2 comparisons each; the second errs on one of the first person where the first does not.
+    counts, better = np.array([2, 2, 2]), np.array([1, 0, 0])
+    low, high = difference_interval(better, counts, np.full(10, 1 / 6))
+    won, lost = wilson(1, 6), wilson(0, 6)
+    by_people = (wilson(1, 3)[0] / 2, wilson(1, 3)[1] / 2)  # one of three people errs on the first of two layers
+    down, up = 1 / 6 - min(won[0], by_people[0]), max(won[1], by_people[1]) - 1 / 6
+    assert (low, high) == pytest.approx((1 / 6 - hypot(down, lost[1]), 1 / 6 + up))
 
 
 def test_an_unsupported_far_is_withheld_with_what_it_needs():

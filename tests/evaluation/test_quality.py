@@ -172,7 +172,7 @@ def test_figures_and_words(tmp_path, monkeypatch):
     parts = [by_condition(found, c) for c in (size, flat)]
     sections = discard_sections(curves) + condition_sections(parts)
     html = write_report(tmp_path / "r.html", "r", sections).read_text(encoding="utf-8")
-    for words in ("gain up to 20%", "FNMR of all is", "size, unknown", "In 3 further comparisons no face was found"):
+    for words in ("gain up to 20%", "1 - TAR of all is", "size, unknown", "In 3 further comparisons no face was found"):
         assert words in html
     without, _ = many(np.zeros(20, bool), np.arange(20))
     alone = by_condition(without, Condition("a", "size", "pixels", "low", np.repeat(np.arange(20.0), 2)))

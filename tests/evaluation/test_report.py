@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vultus.evaluation import (
     Decision,
@@ -24,6 +27,9 @@ from vultus.evaluation import (
     verify_scores,
     write_report,
 )
+from vultus.evaluation.figures.style import apart
+from vultus.evaluation.protocols.open_set import open_set
+from vultus.evaluation.report.identification import identification_sections
 from vultus.evaluation.report.verification import operating_note, summary, worst_pairs
 
 PNG = base64.b64decode(
@@ -109,12 +115,12 @@ def test_no_errors_are_told_with_what_they_leave_open():
     # All of 300 mated scores lie above all others: 1 - 0.05^(1/300) = 0.99 %.
     found = verify_scores(np.full(300, 0.9), np.linspace(-0.5, 0.5, 2000), (0.1, 0.01, 1e-6))
     note = operating_note(found)
-    assert "No false non-match at FAR 0.1, 0.01: no errors leave a true FNMR of up to 0.99% open (rule of three" in note
+    assert "No false non-match at FAR 0.1, 0.01: no errors leave a true 1 - TAR of up to 0.99% open (" in note
     assert "with the 300 independent comparisons" in note
     assert "No false match " not in note  # there are 200 and 20
     # Ties: the smallest threshold that keeps to 1 % lies above 100 equal scores, and lets nobody in.
     tied = verify_scores(np.full(300, 0.9), np.repeat([0.0, 0.5], [1900, 100]), (0.01,))
-    assert "No false match at FAR 0.01: no errors leave a true FMR of up to 0.15% open" in operating_note(tied)
+    assert "No false match at FAR 0.01: no errors leave a true FAR of up to 0.15% open" in operating_note(tied)
 
 
 def test_percent_never_rounds_to_certainty():
@@ -123,3 +129,50 @@ def test_percent_never_rounds_to_certainty():
     assert percent(0.99996) == "99.996%"
     assert percent(0.0001) == "0.01%"
     assert percent(0.0) == "0.0%"
+
+
+def test_nobody_is_more_than_twice_among_the_worst_pairs(tmp_path):
+    # Person 0 has the wrong photograph: of the most alike pairs of different people nearly all are theirs.
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(30), 4)
+    rows = rng.normal(size=(30, 16))[labels] + rng.normal(size=(120, 16))
+    rows[labels == 0] = rows.mean(axis=0) + 3 * rows[labels == 1][:1]
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    found = verify_all_pairs(rows, labels)
+    for section, kept in zip(worst_pairs(found, None, str, people=labels), range(2), strict=True):
+        shown = Counter(
+            who for pair in section.pairs for who in {labels[int(n)] for n in (pair.left_name, pair.right_name)}
+        )
+        assert max(shown.values()) <= 2, kept
+        assert len(section.pairs) == 12
+    without = worst_pairs(found, None, str)[0].pairs
+    assert sum(0 in {labels[int(p.left_name)], labels[int(p.right_name)]} for p in without) > 2
+    # A name is never broken, and a table that is too wide for a phone names the column of each cell.
+    html = write_report(
+        tmp_path / "r.html", "t", worst_pairs(found, None, lambda i: f"folder/{i} x.jpg", people=labels)
+    )
+    assert ".name {" in html.read_text() and "white-space: nowrap" in html.read_text().split(".name {")[1].split("}")[0]
+    page = write_report(tmp_path / "t.html", "t", [Table(["FAR", "TAR"], [["0.1", "99 %"]])]).read_text()
+    assert '<td data-of="TAR">99 %</td>' in page and "content: attr(data-of)" in page
+
+
+def test_what_the_data_cannot_show_is_a_sentence_and_no_chart():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 2)  # 24 non-mated pairs: not even FAR 0.1
+    rows = rng.normal(size=(8, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    sections = verification_sections(verify_all_pairs(rows, labels))
+    assert [section.title for section in sections if isinstance(section, Figure)] == ["Scores", ""]
+    assert isinstance(sections[-1], Text) and "needs 100" in sections[-1].body
+    searched = identification_sections(open_set(rows, labels, [2]))
+    assert not any(isinstance(section, Table) and not section.rows for section in searched)
+    assert "Misses over false alarms (DET)" not in {section.title for section in searched}
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.01, 0.3))
+def test_captions_stand_apart_in_the_order_of_what_they_name(places, gap):
+    found = apart(places, gap)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(np.array(found)[order]) >= gap - 1e-9).all()
+    if len(places) == 1:
+        assert found == places

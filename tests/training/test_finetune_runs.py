@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from vultus.data import FaceDataset, Seen
 from vultus.errors import VultusError
+from vultus.evaluation.intervals.seeds import SeedResult
 from vultus.training import Recipe, Run, load_recipe, loop, open_run, train
 from vultus.training.ema import Deployed
 from vultus.training.run import load_model
@@ -98,7 +99,45 @@ def test_patience_counts_validations_without_a_better_one() -> None:
     figures = [(0.7, 0.9), (0.81, 0.9), (0.81, 0.9), (0.81, 0.91), (0.5, 0.99), (0.81, 0.91)]
     better = [chosen.better(ValidationResult(tar, 0.01, auc)) for tar, auc in figures]
     assert better == [False, True, False, True, False, False]
-    assert chosen.exhausted and chosen.helped and chosen.best == (0.81, 0.91)
+    assert chosen.exhausted and chosen.best == (0.81, 0.91)
+
+
+def measured(errors: list[int], tar: float | None = None) -> SeedResult:
+    """10 comparisons a person; replicates without spread."""
+    counts = np.full(len(errors), 10)
+    return SeedResult(np.array(errors), counts, np.full(20, 1 - sum(errors) / counts.sum() if tar is None else tar))
+
+
+def test_fine_tuning_helped_only_where_the_paired_interval_excludes_zero() -> None:
+    before, same, little, much = [3] * 40, [3] * 40, [2] + [3] * 39, [1] * 40
+
+    def verdict(clean: list[int], mask: list[int]) -> tuple[bool | None, list[bool]]:
+        chosen = Selection(None)
+        chosen.start(ValidationResult(0.7, 0.01, 0.9, {"as they are": measured(before), "mask": measured(before)}))
+        parts = {"as they are": measured(clean), "mask": measured(mask)}
+        chosen.better(ValidationResult(0.7, 0.01, 0.95, parts))  # a higher AUC alone is no measurable help
+        kept = Selection(None)
+        kept.restore(chosen.state())  # as a resumed run does
+        assert kept.words() == chosen.words() and kept.helped == chosen.helped
+        return kept.helped, [found.excludes_zero for found in kept.differences.values()]
+
+    assert verdict(same, same) == (False, [False, False])
+    assert verdict(little, same) == (False, [False, False])
+    assert verdict(same, much) == (True, [False, True])
+    assert verdict([9] * 40, much) == (False, [True, True])  # bought with what worked before
+    assert Selection(None).helped is None
+
+
+def test_a_run_with_masks_is_validated_on_masked_crops_too(wanted: Wanted, faces: Path) -> None:
+    run = train(wanted(augment={"mask": 0.5}, training={"epochs": 1}), quiet=True)
+    assert list(run.facts["differences"]) == ["as they are", "mask"]
+    found = run.facts["differences"]["mask"]
+    assert found["interval"][0] <= found["after"] - found["before"] <= found["interval"][1]
+    trained, network = FaceDataset.open(faces / "late"), load_model(run, "last")[0]
+    both, plain = (Validation.prepare(str(faces / "val"), trained, shifts=shifts) for shifts in (("mask",), ()))
+    assert both is not None and plain is not None
+    assert both.measure(network).auc != plain.measure(network).auc
+    assert both.measure(network) == both.measure(network)  # the same masks every time
 
 
 def test_patience_stops_the_run_and_says_so(wanted: Wanted, capfd: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +152,7 @@ def test_patience_stops_the_run_and_says_so(wanted: Wanted, capfd: pytest.Captur
     assert run.facts["steps"] == run.load()["step"] == 2 * run.facts["steps_per_epoch"]
     assert run.facts["stopped"].startswith("early at step") and run.facts["helped"] is False
     said = capfd.readouterr().err
-    assert "stopped early" in said and "did not help" in said and "step 0: validation" in said
+    assert "stopped early" in said and "no measurable difference" in said and "step 0: validation" in said
     with pytest.raises(VultusError, match="nothing to resume"):
         train(run.path, resume=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ def test_the_demo_ends_with_a_report_and_a_table(
     searched = {search.person for search in result.searches}
     assert len(searched) == 6 and {search.enrolled for search in result.searches} == {True, False}
     assert len(result.searches) == 12  # two probes a person
+    measured = result.recognizer.card.provenance["measured"]
+    assert measured["data"].startswith("data/test") and measured["points"]  # the card carries what was measured
+    figures = json.loads((tmp_path / "demo" / "figures.json").read_text())
+    assert figures["searches"]["enrolled"]["made"] + figures["searches"]["strangers"]["made"] == 12
     html = (tmp_path / "demo" / "report.html").read_text()
     assert "They are no people" in html and html.count("data:image/") > 20
     for search in result.searches:

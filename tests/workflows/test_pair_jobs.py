@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -60,23 +61,44 @@ def test_folders_before_the_paths_do_not_matter(procedural: Path, tmp_path: Path
     assert evaluate_pairs(EMBEDDER, data, tmp_path / "moved.csv").missing == 0
 
 
-def test_a_missing_face_is_a_false_non_match_and_no_correct_rejection(procedural: Path, tmp_path: Path) -> None:
-    data = FaceDataset.open(procedural)
+@pytest.mark.parametrize("form", ["csv", "txt"])
+def test_a_pair_without_a_face_fails_or_is_rejected_as_the_protocol_says(
+    procedural: Path, tmp_path: Path, form: str
+) -> None:
+    shutil.copytree(procedural, tmp_path / "data")
+    data = FaceDataset.open(tmp_path / "data")
     rows = write_list(tmp_path / "pairs", data)
     gone = {rows[0][1], rows[10][1]}  # one image of a mated pair and one of two non-mated pairs
     kept = data.subset(np.array([i for i, source in enumerate(data.sources) if source not in gone]))
-    with pytest.raises(VultusError, match="3 of the 80 pairs"):
-        evaluate_pairs(EMBEDDER, kept, tmp_path / "pairs.csv")
-    # Twice as many pairs, in other folds, so that three are within the 2 % that may be missing.
-    more = [(fold + 4 * copy, a, b, same) for copy in range(2) for fold, a, b, same in rows]
-    more = [row for row in more if row[0] < 4 or not gone & {row[1], row[2]}]
-    (tmp_path / "more.csv").write_text("\n".join(",".join(map(str, row)) for row in more))
-    found = evaluate_pairs(EMBEDDER, kept, tmp_path / "more.csv")
+    with_faces = evaluate_pairs(EMBEDDER, data, tmp_path / f"pairs.{form}")
+    found = evaluate_pairs(EMBEDDER, kept, tmp_path / f"pairs.{form}")
+    assert any("nothing is known" in note for note in found.notes)
+    lines = [f"{source},{source.split('/')[0]},no face found" for source in sorted(gone)]
+    (tmp_path / "data" / "skipped.csv").write_text("\n".join(["path,identity,reason", *lines]))
+    found = evaluate_pairs(EMBEDDER, kept, tmp_path / f"pairs.{form}")
+    assert not any("nothing is known" in note for note in found.notes)
+    assert any("3 of the 80 pairs" in note and "1 of one person fail, 2 of two" in note for note in found.notes)
     assert found.missing == 3 and found.verification.mated_failures == 1
-    assert found.verification.mated == sum(row[3] for row in more)
-    assert found.verification.non_mated == sum(1 - row[3] for row in more) - 2
-    assert any("listed more than once" in note for note in found.notes)
-    assert any("20 people are in more than one fold" in note for note in found.notes)
+    lost = np.array([bool(gone & {a, b}) for _, a, b, _ in rows])
+    same = np.array([bool(row[3]) for row in rows])
+    assert (found.kfold.right[lost] == ~same[lost]).all()  # in the accuracy, mated ones wrong and the others right
+    assert found.verification.mated == with_faces.verification.mated
+    # The rate of strangers who pass is not made better by photographs that nobody could compare.
+    assert found.verification.non_mated == with_faces.verification.non_mated - 2
+
+
+def test_a_list_of_other_data_and_of_another_split_is_refused(procedural: Path, tmp_path: Path) -> None:
+    data = FaceDataset.open(procedural)
+    rows = write_list(tmp_path / "pairs", data)
+    with pytest.raises(VultusError, match="the data that the list is of"):
+        evaluate_pairs(EMBEDDER, data.subset(np.arange(3)), tmp_path / "pairs.csv")
+    shutil.copytree(procedural, tmp_path / "data")
+    people = {name for row in rows[:60] for name in (row[1].split("/")[0], row[2].split("/")[0])}
+    inside = np.array([i for i, label in enumerate(data.labels) if data.identities[label] in people])
+    (tmp_path / "data" / "splits").mkdir(exist_ok=True)
+    np.save(tmp_path / "data" / "splits" / "some.npy", data.rows[inside])
+    with pytest.raises(VultusError, match="give the whole dataset"):
+        evaluate_pairs(EMBEDDER, FaceDataset.open(tmp_path / "data" / "some"), tmp_path / "pairs.csv")
 
 
 def test_a_list_that_contradicts_the_data_is_reported(procedural: Path, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
-from vultus.terminal import say
+from vultus.terminal import say, say_json
+
+EXIT = {"PASS": 0, "FAIL": 1, "NOT ENOUGH EVIDENCE": 3}
+"""What a script reads of --profile; 2 is a mistake in the command."""
 
 
 def evaluate(
@@ -27,29 +30,43 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="An earlier recogniser whose gallery must stay usable.")] = None,
     profile: Annotated[str | None, typer.Option(help="Good enough? A name of `vultus profiles`, or a TOML.")] = None,
     groups: Annotated[str | None, typer.Option(help="Rates by group: a column of DATA, or a CSV.")] = None,
+    show_unsupported: Annotated[
+        bool,
+        typer.Option("--show-unsupported", help="Also rates that the data cannot support, to compare with papers."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")] = False,
 ) -> None:
-    """Measure a recogniser: error rates with intervals, 1:1 and 1:N, by profile, condition and group."""
+    """Measure a recogniser: error rates with intervals, 1:1 and 1:N, by profile, condition and group.
+
+    With --profile the exit code is 0 for PASS, 1 for FAIL, 3 for NOT ENOUGH EVIDENCE (2: a mistake in the command).
+    """
     from vultus.cli.figures import show_evaluation
+    from vultus.workflows import Evaluation
     from vultus.workflows import evaluate as run_evaluation
 
-    show_evaluation(
-        run_evaluation(
-            model,
-            dataset,
-            pairs=pairs,
-            out=out,
-            max_per_identity=max_per_identity,
-            calibration=calibration,
-            source=source,
-            models_dir=models_dir,
-            against=against,
-            profile=profile,
-            groups=groups,
-            quality=quality,
-            templates=templates,
-            pooling=pooling,
-            command=shlex.join(["vultus", *sys.argv[1:]]),
-        )
+    result = run_evaluation(
+        model,
+        dataset,
+        pairs=pairs,
+        out=out,
+        max_per_identity=max_per_identity,
+        calibration=calibration,
+        source=source,
+        models_dir=models_dir,
+        against=against,
+        profile=profile,
+        groups=groups,
+        quality=quality,
+        templates=templates,
+        pooling=pooling,
+        show_unsupported=show_unsupported,
+        command=shlex.join(["vultus", *sys.argv[1:]]),
     )
-    if out is not None and (pairs is not None or templates is not None or dataset.suffix == ".bin"):
-        say(f"report: {out / 'report.html'}")
+    if as_json:
+        say_json(result.to_dict())
+    else:
+        show_evaluation(result)
+        if out is not None and not isinstance(result, Evaluation):
+            say(f"report: {out / 'report.html'}")
+    if isinstance(result, Evaluation) and result.judgement is not None:
+        raise typer.Exit(EXIT[result.judgement.answer])

@@ -55,7 +55,7 @@ def show_evidence(evidence: Evidence) -> None:
         ]
         table(
             "The recogniser's own thresholds on these people",
-            ("promised FMR", "threshold", "achieved", "expected here", "kept", "TAR"),
+            ("promised FAR", "threshold", "achieved", "expected here", "kept", "TAR"),
             rows,
             [
                 f"calibrated on {evidence.achieved.source}; Cllr {evidence.achieved.cllr:.3f} bits, "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vultus.cli.evidence import show_evidence, show_judgement
-from vultus.evaluation import Verification
+from vultus.evaluation import OperatingPoint, Verification
+from vultus.evaluation.report.verification import baseline_table
 from vultus.terminal import say, table
 from vultus.workflows import Evaluation, PairsEvaluation
 from vultus.workflows.templates import TemplatesEvaluation
@@ -37,6 +39,7 @@ def show_evaluation(result: Evaluation | PairsEvaluation | TemplatesEvaluation) 
             *result.notes,
         ],
     )
+    show_baselines(result.model, {result.model: found, **result.baselines})
     if result.against is not None:
         from vultus.workflows.evaluation_report import COMPATIBILITY, compatibility_rows
 
@@ -69,10 +72,12 @@ def _show_pairs(result: PairsEvaluation) -> None:
             f"95 % interval of the accuracy: {low:.2%} to {high:.2%}; the ± is the spread over the folds, no interval",
             f"thresholds chosen on the other folds: {', '.join(f'{t:.3f}' for t in kfold.thresholds)}",
             f"{v.mated:,} mated and {v.non_mated:,} non-mated pairs; AUC {v.auc:.5f}, EER {v.eer:.2%}",
-            *([f"{result.missing} pairs with an image that is not there count as 'different'"] * bool(result.missing)),
             *result.notes,
         ],
     )
+    accuracies = {name: f"{other.kfold}" for name, other in ((result.model, result), *result.baselines.items())}
+    others = {name: other.verification for name, other in result.baselines.items()}
+    show_baselines(result.model, {result.model: v, **others}, accuracies)
     if result.quality:
         rows = [
             (
@@ -85,7 +90,7 @@ def _show_pairs(result: PairsEvaluation) -> None:
             for part in result.quality
         ]
         title = f"By the quality of the worse image, at the threshold of FAR {result.quality_far:g}"
-        table(title, ("quality", "pairs", "accuracy", "FNMR", "FMR"), rows)
+        table(title, ("quality", "pairs", "accuracy", "1 - TAR", "FAR"), rows)
 
 
 def _show_templates(result: TemplatesEvaluation) -> None:
@@ -105,6 +110,16 @@ def _show_templates(result: TemplatesEvaluation) -> None:
     )
 
 
+def show_baselines(
+    model: str, measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> None:
+    """What is a good figure: the same rates of the recognisers beside it, on the same people."""
+    if len(measured) < 2:
+        return
+    columns, rows = baseline_table(measured, accuracies)
+    table(f"Beside {model}, on the same people", columns, rows)
+
+
 def intervals_note(found: Verification) -> str:
     if found.by_identity:
         moves = ", and allow for the choice of the threshold" if found.lets_thresholds_move else ""
@@ -119,13 +134,17 @@ def point_rows(found: Verification) -> list[tuple[str, str, str, str, str]]:
         if point.tar is None or point.tar_interval is None or point.threshold is None:
             people = f", {point.needs_identities:,} people" if point.needs_identities else ""
             rows.append((f"{point.far:g}", "withheld", f"needs {point.needs:,} pairs{people}", "", ""))
+            if point.unsupported is not None:
+                rows.append(_point_row(point.unsupported, " unsupported"))
             continue
-        low, high = point.tar_interval
-        interval = f"{low:.2%} to {high:.2%}"
-        rows.append(
-            (f"{point.far:g}", f"{point.tar:.2%}", interval, f"{point.threshold:.4f}", f"{point.false_matches:,}")
-        )
+        rows.append(_point_row(point))
     return rows
+
+
+def _point_row(point: OperatingPoint, mark: str = "") -> tuple[str, str, str, str, str]:
+    low, high = point.tar_interval or (0.0, 1.0)
+    tar, interval = f"{point.tar or 0:.2%}{mark}", f"{low:.2%} to {high:.2%}"
+    return f"{point.far:g}", tar, interval, f"{point.threshold:.4f}", f"{point.false_matches:,}"
 
 
 def show_finetuned(run: Run, source: str) -> None:
@@ -136,4 +155,10 @@ def show_finetuned(run: Run, source: str) -> None:
             say(f"commercial use is forbidden by {link['name']}, and so of this run: {link['licence']}")
     data = Path(run.recipe.data.train).parent
     say(f"next: vultus evaluate {run.path} {data}/test --against {source}")
-    say(f"      vultus export {run.path} --calibrate {data}/calibration --out {run.path.name}.onnx")
+    for name in ("mask", "low-quality"):
+        if getattr(run.recipe.augment, name.replace("-", "_")) > 0:
+            copy = f"{data}-{name}"
+            say(f"      vultus data shift {data} --out {copy} --as {name}")
+            say(f"      vultus evaluate {run.path} {copy}/test --against {source}")
+    kept = f"--calibrate {data}/calibration --check {data}/test"
+    say(f"      vultus export {run.path} {kept} --out {run.path.name}.onnx")

@@ -103,7 +103,8 @@ def _licences(card: Card) -> str:
 def _figures(facts: dict[str, Any]) -> str:
     found = facts.get("measured")
     if not found:
-        return _section("How well it recognises", "Not measured when this file was written (`vultus evaluate`).")
+        unknown = "Not measured when this file was written (`vultus export --check DATA/test`)."
+        return _section("How well it recognises", unknown)
     before = {point["far"]: point for point in found.get("before") or []}
     lines = [
         f"1:1 verification on {found['data']}: {_count(found['mated'])} mated and {_count(found['non_mated'])} "

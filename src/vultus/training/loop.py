@@ -228,7 +228,7 @@ class _Trainer:
             self.reporter.say(line)
         if self.validation is not None:
             before = self._measure(metrics)
-            self.selection.before = (before.tar, before.auc)
+            self.selection.start(before)
             self.run.record(before={"tar": before.tar, "far": before.far, "auc": before.auc})
 
     def _measure(self, metrics: MetricsWriter) -> ValidationResult:
@@ -257,11 +257,14 @@ class _Trainer:
             self.reporter.say(f"stopped {facts['stopped']}")
         if chosen.helped is not None:
             facts["helped"] = chosen.helped
-            found = f"validation {chosen.words()} best after"
-            if chosen.helped:
-                self.reporter.say(f"fine-tuning helped: {found}")
-            else:
-                self.reporter.say(f"fine-tuning did not help: {found}; there is no best.pt, last.pt is the last step")
+            facts["differences"] = {
+                name: {"before": d.b, "after": d.a, "far": d.far, "interval": d.interval, "measurable": d.excludes_zero}
+                for name, d in chosen.differences.items()
+            }
+            for line in chosen.words():
+                self.reporter.say(line)
+            if not self.run.checkpoint("best").is_file():
+                self.reporter.say("no step was better than before: there is no best.pt, last.pt is the last step")
         if self.distillation is not None:
             (self.run.path / TARGETS).unlink(missing_ok=True)
         self.run.record(steps=self.step, **facts)

@@ -20,7 +20,7 @@ from vultus.training.recipe_sections import FinetuneSection
 from vultus.training.report import Reporter
 from vultus.training.run import Run, now
 from vultus.training.setup import make_batches, make_loss
-from vultus.training.validation import FINE_FARS, Validation, check_training_data, validation_split
+from vultus.training.validation import FARS, FINE_FARS, SHIFTS, Validation, check_training_data, validation_split
 
 PLAN = 1000
 """Steps that a run by minutes assumes until its pace is known."""
@@ -52,7 +52,9 @@ def prepare(recipe: Recipe, run: Run | None, fabric: Fabric, reporter: Reporter,
     check_training_data(data)
     section = recipe.tuning
     path = validation_split(recipe.data.train, recipe.data.validation)
-    validation = Validation.prepare(path, data, *([FINE_FARS] if section else []))
+    shifts = [name for name in SHIFTS if getattr(recipe.augment, name) > 0]
+    fars = FINE_FARS if section else FARS
+    validation = Validation.prepare(path, data, fars, shifts, paired=section is not None)
     if recipe.training.patience is not None and validation is None:
         raise VultusError(
             "training.patience needs a validation split beside data.train: `vultus data split` with val=0.1 makes one; "

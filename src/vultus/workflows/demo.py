@@ -57,12 +57,12 @@ def run_demo(out: Path, *, minutes: float, photos: Path | None, seed: int) -> De
     with steps("training"):
         run = _train(data, out / "run", minutes, seed, photos is None)
     with steps("evidence on people never trained on"):
-        evaluation = evaluate(run, data / "test")
+        evaluation = evaluate(run, data / "test", baselines=False)
         assert isinstance(evaluation, Evaluation)
         others = baselines(run, FaceDataset.open(data / "train"), FaceDataset.open(data / "test"))
     with steps("model file with thresholds"):
         model = out / "recognizer.onnx"
-        export(run, model, calibrate_data=data / "calibration", name="demo")
+        export(run, model, calibrate_data=data / "calibration", check_data=data / "test", name="demo")
         recognizer = load_recognizer(model)
     with steps("enrolment and identification"):
         fpir, searches = _search(out / "people.db", model, recognizer, FaceDataset.open(data / "people"))

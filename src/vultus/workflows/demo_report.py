@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -12,7 +14,7 @@ from vultus.data.synth import contact_sheet
 from vultus.evaluation import OperatingPoint, Verification, figures
 from vultus.evaluation import report as page
 from vultus.workflows.evaluation_report import curves, measured
-from vultus.workflows.results import DemoResult, Search
+from vultus.workflows.results import DemoResult, Search, write_figures
 
 FAR = 1e-2
 WORDS = """A comparison gives a score: the more alike two faces, the higher. A threshold turns the score into yes or no.
@@ -60,7 +62,25 @@ def write_demo_report(result: DemoResult) -> None:
         *curves(root / "run"),
         _calibration(result),
     ]
+    write_figures(root, demo_figures(result))
     page.write_report(root / "report.html", f"vultus demo on {kind}", sections, subtitle=f"vultus {vultus.__version__}")
+
+
+def demo_figures(result: DemoResult) -> dict[str, Any]:
+    """Everything measured, as plain JSON values."""
+    kinds = {"enrolled": True, "strangers": False}
+    return {
+        "vultus": vultus.__version__,
+        "procedural": result.procedural,
+        "verification": {name: found.to_dict() for name, found in _named(result).items()},
+        "fpir": result.fpir,
+        "searches": {
+            kind: {"made": len(found), "right": sum(s.right for s in found)}
+            for kind, enrolled in kinds.items()
+            for found in [[s for s in result.searches if s.enrolled == enrolled]]
+        },
+        "seconds": result.seconds,
+    }
 
 
 def show_table(result: DemoResult) -> None:

@@ -16,6 +16,7 @@ from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
 from vultus.evaluation.scores import PairScores, all_pairs
 from vultus.files import save_atomically
 from vultus.workflows.against import compare_with
+from vultus.workflows.baselines import beside
 from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
 from vultus.workflows.evidence import Evidence, gather, read_groups
 from vultus.workflows.notes import notes_on_people, notes_on_photographs
@@ -49,6 +50,8 @@ def evaluate(
     quality: str | Path | None = None,
     templates: str | Path | None = None,
     pooling: str | None = None,
+    show_unsupported: bool = False,
+    baselines: bool = True,
     command: str = "",
 ) -> Evaluation | PairsEvaluation | TemplatesEvaluation:
     """Measure `model` (run directory, name, .onnx file, or an open recogniser) on `dataset`.
@@ -66,6 +69,8 @@ def evaluate(
         templates: a folder of a template protocol in the layout of IJB-B and IJB-C, over images of `dataset`.
         pooling: with `templates`: how a template is made of its images, as N1D1F0 (`protocols.pooling`).
         groups: a column of the dataset, or a CSV of identity,group: error rates by group, in the report.
+        show_unsupported: print rates that the data cannot support too, marked so: to be compared with papers.
+        baselines: measure whitened PCA and the shipped recogniser beside it (`workflows.baselines.beside`).
         command: how this was asked for, kept with the figures.
 
     Raises:
@@ -79,16 +84,21 @@ def evaluate(
     lists = {"--pairs": pairs, "--templates": templates}
     if Path(dataset).suffix == ".bin":
         _refuse({**options, **lists, "--quality": quality, "--pooling": pooling}, "with a .bin set")
-        return _kept(evaluate_set(embedder, dataset), out, command)
+        return _kept(evaluate_set(embedder, dataset, unsupported=show_unsupported), out, command)
     if pairs is not None:
         _refuse({**options, "--templates": templates, "--pooling": pooling}, "with --pairs")
         data = FaceDataset.open(dataset)
         notes = notes_on_people(embedder, data)
-        return _kept(evaluate_pairs(embedder, data, Path(pairs), quality=quality, notes=notes), out, command)
+        given = {"quality": quality, "notes": notes, "unsupported": show_unsupported}
+        result = evaluate_pairs(embedder, data, Path(pairs), **given)
+        others = beside(embedder, data, models_dir) if baselines else []
+        found = {other.name: evaluate_pairs(other, data, Path(pairs), unsupported=show_unsupported) for other in others}
+        return _kept(dataclasses.replace(result, baselines=found), out, command)
     if templates is not None:
         _refuse({**options, "--quality": quality}, "with --templates")
         data = FaceDataset.open(dataset)
         given = {"raw": embedder.raw, "flips": embedder.flips, "notes": notes_on_people(embedder, data)}
+        given["unsupported"] = show_unsupported
         return _kept(evaluate_templates(embedder, data, templates, pooling=pooling, **given), out, command)
     _refuse({"--quality": quality}, "without --pairs")
     _refuse({"--pooling": pooling}, "without --templates")
@@ -113,9 +123,14 @@ def evaluate(
     fars = sorted({*FARS, *(wanted.fars if wanted else ())}, reverse=True)
     embeddings = embedder.dataset(data)
     scores = all_pairs(embeddings, data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
-    verification = verify(scores, fars, images=len(data), identities=len(data.identities), bootstrap=RESAMPLES)
+    sizes = {"images": len(data), "identities": len(data.identities)}
+    verification = verify(scores, fars, **sizes, bootstrap=RESAMPLES, unsupported=show_unsupported)
     if calibration is not None:
         _write_calibration(Path(calibration), embedder, data, scores, source, max_per_identity)
+    others = {}
+    for other in beside(embedder, data, models_dir) if baselines else []:
+        compared = all_pairs(other.dataset(data), data.labels, mated_failures=lost_comparisons(data), tail=KEPT)
+        others[other.name] = verify(compared, fars, **sizes, unsupported=show_unsupported)
     evidence = None
     if out is not None or (wanted is not None and wanted.searches):
         searches = wanted.searches if wanted else ()
@@ -134,6 +149,7 @@ def evaluate(
         evidence=evidence,
         contract_id=embedder.contract_id,
         command=command,
+        baselines=others,
     )
     if out is None:
         return result

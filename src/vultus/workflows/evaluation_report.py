@@ -17,7 +17,12 @@ from vultus.evaluation.report.identification import identification_sections
 from vultus.evaluation.report.page import Chapter, Figure, Section, Table, Text, write_report
 from vultus.evaluation.report.profile import profile_sections
 from vultus.evaluation.report.quality import condition_sections, discard_sections
-from vultus.evaluation.report.verification import summary, verification_sections, worst_pairs
+from vultus.evaluation.report.verification import (
+    baseline_sections,
+    summary,
+    verification_sections,
+    worst_pairs,
+)
 from vultus.workflows.embedder import Embedder
 from vultus.workflows.evidence import Evidence
 from vultus.workflows.results import Against, Evaluation
@@ -35,6 +40,7 @@ def write_evaluation_report(folder: Path, result: Evaluation, data: FaceDataset,
         *(profile_sections(result.judgement, "") if result.judgement else ()),
         Chapter("Verification", "Two faces are compared: are they the same person? Every pair of the data is."),
         *verification_sections(v, ""),
+        *baseline_sections({result.model: v, **result.baselines}),
     ]
     if result.against is not None:
         sections.append(compatibility(v, result.against))
@@ -135,7 +141,12 @@ def measured(result: Evaluation, data: FaceDataset) -> list[Section]:
 def pictures(result: Evaluation, data: FaceDataset) -> list[Section]:
     """The worst pairs."""
     sources = data.sources
-    return worst_pairs(result.verification, crops_of=lambda row: data.encoded([row])[0], names=lambda row: sources[row])
+    return worst_pairs(
+        result.verification,
+        crops_of=lambda row: data.encoded([row])[0],
+        names=lambda row: sources[row],
+        people=data.labels,
+    )
 
 
 def curves(run: Path) -> list[Section]:

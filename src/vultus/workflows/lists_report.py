@@ -6,7 +6,7 @@ from pathlib import Path
 
 import vultus
 from vultus.evaluation.report.page import Chapter, Facts, Section, Table, Text, write_report
-from vultus.evaluation.report.verification import percent, summary, verification_sections
+from vultus.evaluation.report.verification import baseline_sections, percent, summary, verification_sections
 from vultus.workflows.results import PairsEvaluation, write_figures
 from vultus.workflows.templates import TemplatesEvaluation
 
@@ -17,6 +17,10 @@ def write_list_report(folder: Path, result: PairsEvaluation | TemplatesEvaluatio
     sections += _folds(result) if isinstance(result, PairsEvaluation) else _templates(result)
     sections += [Chapter("Verification", "The same comparisons at every threshold.")]
     sections += verification_sections(result.verification, "")
+    if isinstance(result, PairsEvaluation):
+        everybody = {result.model: result, **result.baselines}
+        accuracies = {name: f"{found.kfold}" for name, found in everybody.items()}
+        sections += baseline_sections({name: found.verification for name, found in everybody.items()}, accuracies)
     rows = [("recogniser", result.model), ("data", result.dataset), ("command", command or "called from Python")]
     sections += [Chapter("Provenance"), Table(("", ""), [*rows, ("program", f"vultus {vultus.__version__}")])]
     title = f"{result.model} on {result.dataset}"
@@ -41,9 +45,6 @@ def _folds(result: PairsEvaluation) -> list[Section]:
             note=f"Spread over the folds: {kfold.std:.2%} (standard deviation). It is no confidence interval.",
         ),
     ]
-    if result.missing:
-        text = f'{result.missing:,} pairs name an image in which no face was found; they count as "different".'
-        sections.append(Text(text))
     if result.quality:
         rows = [
             (
@@ -53,8 +54,8 @@ def _folds(result: PairsEvaluation) -> list[Section]:
             )
             for part in result.quality
         ]
-        columns = ("quality of the worse image", "pairs", "accuracy", "FNMR", "FMR")
-        note = f"FNMR and FMR at the one threshold of FAR {result.quality_far:g} on the whole list."
+        columns = ("quality of the worse image", "pairs", "accuracy", "1 - TAR", "FAR")
+        note = f"1 - TAR and FAR at the one threshold of FAR {result.quality_far:g} on the whole list."
         sections.append(Table(columns, rows, title="By quality", note=note))
     return sections
 

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from vultus.data import FaceDataset
+from vultus.data.failures import NO_FACE, SKIPPED
 from vultus.errors import VultusError
 from vultus.evaluation import Pairs, Verification, kfold_accuracy, parse_pairs
 from vultus.evaluation.protocols.listed import joined, verify_list
 from vultus.evaluation.protocols.pair_quality import QualityBin, by_quality, read_quality, worse_quality
 from vultus.evaluation.protocols.verification_sets import PUBLISHED, VerificationSet, read_verification_set
+from vultus.formats import read_table
 from vultus.terminal import track
 from vultus.workflows.embedder import BATCH, Embedder
 from vultus.workflows.results import PairsEvaluation
 
-MISSING = 0.02
-"""Share of pairs whose images may be missing (no face was found in them); they count as "different"."""
+MISSING = 0.5
+"""Share of pairs of unknown images from which on the list is taken for one of other data."""
 
 
 def evaluate_pairs(
@@ -30,21 +32,21 @@ def evaluate_pairs(
     quality: str | Path | None = None,
     bins: int | Sequence[float] = 3,
     notes: tuple[str, ...] = (),
+    unsupported: bool = False,
 ) -> PairsEvaluation:
     """Accuracy over the folds of a list of pairs (see `parse_pairs`) and the rates of the same scores.
 
+    unsupported: also the rates that are withheld.
     quality: a file with a number for each image (`read_quality`); then also the figures by the worse image of a pair,
     in `bins` bins of about equal size or at these inner edges.
+    A pair with a photograph in which no face was found is a failure to acquire: of one person it fails, of two it is
+    rejected; a note says how many there are.
     Raises VultusError for a list that is not of this data, or that compares an image with itself.
     """
     pairs = parse_pairs(path)
     first, second = rows_of(pairs, data)
     missing = (first < 0) | (second < 0)
-    if missing.mean() > MISSING:
-        raise VultusError(
-            f"{missing.sum():,} of the {len(pairs):,} pairs of {path} name an image that is not in {data.title}; "
-            "give the whole dataset, or the pairs file of this data"
-        )
+    notes += _failures(pairs, data, first, second, path)
     if (alone := ~missing & (first == second)).any():
         raise VultusError(f"{path}: pair {int(alone.argmax()) + 1} compares an image with itself")
     worse = None if quality is None else worse_quality(pairs, read_quality(quality))
@@ -60,10 +62,72 @@ def evaluate_pairs(
         notes += (f"{contradictions:,} pairs contradict the identities of {data.title}: whose they are is not used.",)
     if twice := len(pairs) - len(np.unique(np.sort(np.stack([first, second], 1)[~missing], 1), axis=0)) - missing.sum():
         notes += (f"{twice:,} pairs are listed more than once.",)
-    return _measure(embedder.name, data.title, pairs, pairs.folds, scores, identities, notes, len(used), worse, bins)
+    return _measure(
+        embedder.name, data.title, pairs, pairs.folds, scores, identities, notes, len(used), unsupported, worse, bins
+    )
 
 
-def evaluate_set(embedder: Embedder, path: str | Path, *, folds: int = 10) -> PairsEvaluation:
+def _failures(
+    pairs: Pairs, data: FaceDataset, first: np.ndarray, second: np.ndarray, path: str | Path
+) -> tuple[str, ...]:
+    """What to say of the pairs whose images have no crop; VultusError where it is for want of the right data."""
+    missing = (first < 0) | (second < 0)
+    if not missing.any():
+        return ()
+    if data.name is not None:
+        whole = rows_of(pairs, FaceDataset.open(data.root))
+        if elsewhere := int((((first < 0) & (whole[0] >= 0)) | ((second < 0) & (whole[1] >= 0))).sum()):
+            raise VultusError(
+                f"{elsewhere:,} of the {len(pairs):,} pairs of {path} name an image of {data.root} that is not in its "
+                f"split {data.name}; give the whole dataset, {data.root}"
+            )
+    unknown = missing & ~_without_face(pairs, data, first, second)
+    if unknown.mean() > MISSING:
+        raise VultusError(
+            f"{unknown.sum():,} of the {len(pairs):,} pairs of {path} name an image that is not in {data.title}, such "
+            f"as {_shown(pairs, int(unknown.argmax()))}; give the data that the list is of, or the list of this data"
+        )
+    mated = int((missing & pairs.same).sum())
+    note = (
+        f"{missing.sum():,} of the {len(pairs):,} pairs have a photograph without a face (failure to acquire): "
+        f"{mated:,} of one person fail, {missing.sum() - mated:,} of two people are rejected (and in no FAR)."
+    )
+    if unknown.any():
+        note += (
+            f" Of {unknown.sum():,} of them nothing is known in {data.title}, such as "
+            f"{_shown(pairs, int(unknown.argmax()))}: is the data complete?"
+        )
+    return (note,)
+
+
+def _without_face(pairs: Pairs, data: FaceDataset, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(P,) bool: whether each image of the pair that has no crop is listed as a photograph without a face."""
+    listed = data.root / SKIPPED
+    rows = [row for _, row in read_table(listed, ("path", "identity", "reason"))] if listed.is_file() else []
+    rows = [row for row in rows if row["reason"] == NO_FACE]
+    if pairs.paths:
+        wanted = {path for pair in pairs.paths for path in pair}
+        known: set[object] = set(match_paths([row["path"] for row in rows], wanted))
+        images = [list(pair) for pair in pairs.paths]
+    else:
+        numbers = ((row["identity"], re.search(r"(\d+)$", Path(row["path"]).stem)) for row in rows)
+        known = {(name, int(digits[1])) for name, digits in numbers if digits}
+        images = [list(zip(n, k, strict=True)) for n, k in zip(pairs.names, pairs.numbers, strict=True)]
+    told = np.array([[image in known for image in pair] for pair in images])
+    return ((first >= 0) | told[:, 0]) & ((second >= 0) | told[:, 1])
+
+
+def _shown(pairs: Pairs, index: int) -> str:
+    if pairs.paths:
+        return " and ".join(pairs.paths[index])
+    return " and ".join(
+        f"{name} {number}" for name, number in zip(pairs.names[index], pairs.numbers[index], strict=True)
+    )
+
+
+def evaluate_set(
+    embedder: Embedder, path: str | Path, *, folds: int = 10, unsupported: bool = False
+) -> PairsEvaluation:
     """The same of an InsightFace `.bin` set (`read_verification_set`), whose crops are embedded as they are.
 
     Whether the mirror image is added says the recogniser's contract, not the set.
@@ -86,7 +150,9 @@ def evaluate_set(embedder: Embedder, path: str | Path, *, folds: int = 10) -> Pa
     published = PUBLISHED.get(Path(path).stem)
     if published is not None and published != len(found):
         notes += (f"The published {Path(path).stem} has {published:,} pairs, this file {len(found):,}.",)
-    return _measure(embedder.name, found.name, found, found.folds(folds), scores, identities, notes, len(embeddings))
+    return _measure(
+        embedder.name, found.name, found, found.folds(folds), scores, identities, notes, len(embeddings), unsupported
+    )
 
 
 def _measure(
@@ -98,12 +164,13 @@ def _measure(
     identities: np.ndarray | None,
     notes: tuple[str, ...],
     images: int,
+    unsupported: bool,
     worse: np.ndarray | None = None,
     bins: int | Sequence[float] = 3,
 ) -> PairsEvaluation:
     require_both(pairs.same, dataset)
     result = kfold_accuracy(scores, pairs.same, folds, identities)
-    verification = verify_list(scores, pairs.same, identities, images=images)
+    verification = verify_list(scores, pairs.same, identities, images=images, unsupported=unsupported)
     if result.shared:
         notes += (f"{result.shared:,} people are in more than one fold: thresholds saw people they are judged on.",)
     if identities is None:

@@ -85,6 +85,8 @@ class Evaluation:
     """Identification, conditions and groups, where a report was asked for."""
     contract_id: str | None = None
     command: str = ""
+    baselines: dict[str, Verification] = field(default_factory=dict)
+    """What else was measured on the same people, to tell a good figure from an easy set."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -99,6 +101,10 @@ class Evaluation:
             "max_per_identity": self.max_per_identity,
             "notes": list(self.notes),
             **self.verification.to_dict(),
+            "baselines": {
+                name: {"auc": found.auc, "points": [point.to_dict() for point in found.points]}
+                for name, found in self.baselines.items()
+            },
             **({"against": self.against.to_dict()} if self.against else {}),
             **({"profile": self.judgement.to_dict()} if self.judgement else {}),
             **(self.evidence.to_dict() if self.evidence else {}),
@@ -113,13 +119,15 @@ class PairsEvaluation:
     dataset: str
     kfold: KFold
     missing: int
-    """Pairs with an image that is not in the dataset; they count as "different"."""
+    """Pairs with a photograph without a face: those of one person fail, those of two are rejected."""
     verification: Verification
     """Mated pairs with a missing image are false non-matches; such non-mated ones count nowhere."""
     quality: tuple[QualityBin, ...] = ()
     """By the quality of the worse image, worst first; the rates are those at `quality_far` of the whole list."""
     quality_far: float | None = None
     notes: tuple[str, ...] = field(default=())
+    baselines: dict[str, PairsEvaluation] = field(default_factory=dict)
+    """The same of the recognisers beside it."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -131,6 +139,13 @@ class PairsEvaluation:
             "kfold": self.kfold.to_dict(),
             "quality": [part.to_dict() for part in self.quality],
             "quality_far": self.quality_far,
+            "baselines": {
+                name: {
+                    "kfold": found.kfold.to_dict(),
+                    "points": [point.to_dict() for point in found.verification.points],
+                }
+                for name, found in self.baselines.items()
+            },
             **self.verification.to_dict(),
         }
 

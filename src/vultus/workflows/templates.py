@@ -64,6 +64,7 @@ def evaluate_templates(
     raw: Callable[[np.ndarray], np.ndarray] | None = None,
     flips: bool = False,
     notes: tuple[str, ...] = (),
+    unsupported: bool = False,
 ) -> TemplatesEvaluation:
     """TAR at FAR between the templates of a protocol whose images are sources of `data`.
 
@@ -74,6 +75,7 @@ def evaluate_templates(
         raw: crops (N, 112, 112, 3) uint8 to embeddings (N, D) as the network gives them, neither of unit length nor
             flipped. Needed for N1, and for F1 where the contract has no flip.
         flips: whether `embedder.embed` adds the mirror image.
+        unsupported: also the rates that are withheld.
 
     Raises:
         VultusError: files that do not fit (`read_protocol`), another dataset, or a mode that this recogniser lacks.
@@ -96,7 +98,7 @@ def evaluate_templates(
         detector_scores=found.detector_scores[there] if mode.detector and found.detector_scores is not None else None,
         flipped=flipped,
     )
-    return _measure(embedder.name, data.title, found, str(mode), pooled, int((rows < 0).sum()), notes)
+    return _measure(embedder.name, data.title, found, str(mode), pooled, int((rows < 0).sum()), notes, unsupported)
 
 
 def _measure(
@@ -107,6 +109,7 @@ def _measure(
     pooled: Templates,
     missing: int,
     notes: tuple[str, ...],
+    unsupported: bool,
 ) -> TemplatesEvaluation:
     first, second = (found.template_ids[side] for side in found.pairs.T)
     scores = score_templates(pooled, first, second)
@@ -124,7 +127,9 @@ def _measure(
         dataset=dataset,
         protocol=found.name,
         pooling=mode,
-        verification=verify_list(scores, found.same, identities, images=len(found.template_ids)),
+        verification=verify_list(
+            scores, found.same, identities, images=len(found.template_ids), unsupported=unsupported
+        ),
         images=len(found.images),
         missing_images=missing,
         templates=len(found.template_ids),

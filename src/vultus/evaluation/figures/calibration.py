@@ -22,7 +22,7 @@ FAR = 60.0
 
 
 def thresholds_by_rate(calibration: Calibration, *, title: str = "") -> bytes:
-    """The threshold of each FMR, with the 95 % intervals of the FMR there: of the rate, and on other people.
+    """The threshold of each FAR, with the 95 % intervals of the FAR there: of the rate, and on other people.
 
     The part below the data, where there is one, is dashed.
     """
@@ -47,7 +47,7 @@ def thresholds_by_rate(calibration: Calibration, *, title: str = "") -> bytes:
     axes.set_xlim(left, 0.13)
     span = max(scores) - scores[0] or 0.1
     axes.set_ylim(scores[0] - 0.04 * span, max(scores) + 0.12 * span)
-    axes.set_xlabel("false match rate (FMR)")
+    axes.set_xlabel("false accept rate (FAR)")
     axes.set_ylabel("threshold (cosine similarity)")
     legend(axes, "lower left")
     return to_png(figure)

@@ -29,12 +29,12 @@ SHADES = ("#ffffff", "#dfe8f0", "#b3c8da", "#5f87a8", "#1f4e72")
 
 
 def group_dots(rates: GroupRates, *, title: str = "") -> bytes:
-    """FMR and FNMR of each group, side by side on log axes, with 95 % intervals; a line marks the rate of all."""
+    """FAR and 1 - TAR of each group, side by side on log axes, with 95 % intervals; a line marks the rate of all."""
     rows = len(rates.names)
     figure, panels = new_figure(8.8, 1.5 + 0.36 * rows, title, columns=2)
     own = [[matrix[k][k] for k in range(rows)] for matrix in (rates.fmr, rates.fnmr)]
-    _dots(panels[0], own[0], rates.all_fmr, "FMR: two people of the group match", NON_MATED, "D")
-    _dots(panels[1], own[1], rates.all_fnmr, "FNMR: a person of the group is not recognised", MATED, "o")
+    _dots(panels[0], own[0], rates.all_fmr, "FAR: two people of the group match", NON_MATED, "D")
+    _dots(panels[1], own[1], rates.all_fnmr, "1 - TAR: a person of the group is not recognised", MATED, "o")
     panels[0].set_yticks(range(rows), [_short(name) for name in rates.names])
     panels[1].set_yticks(range(rows), [""] * rows)
     return to_png(figure)
@@ -73,7 +73,7 @@ def _dots(axes: Axes, cells: Sequence[Cell], everyone: Cell, label: str, colour:
 
 
 def group_matrix(rates: GroupRates, *, title: str = "") -> bytes:
-    """FMR of pairs of people, one of the row's group and one of the column's; darker is more often taken for another.
+    """FAR of pairs of people, one of the row's group and one of the column's; darker is more often taken for another.
 
     In each cell the rate with its interval, hatched where it is withheld; of more than 8 groups only the rate, in units
     that the axis names.
@@ -101,7 +101,7 @@ def group_matrix(rates: GroupRates, *, title: str = "") -> bytes:
     axes.set_yticks(range(n), [_short(name) for name in names])
     axes.tick_params(axis="both", labelsize=10, labelcolor=INK, length=0)
     if not detail:
-        axes.set_xlabel(f"FMR in units of {rate_text(unit)}")
+        axes.set_xlabel(f"FAR in units of {rate_text(unit)}")
     if n > 6 and max(map(len, names)) > 4:
         axes.tick_params(axis="x", labelrotation=35)
     axes.grid(False)

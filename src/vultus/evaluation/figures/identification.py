@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vultus.evaluation.figures.style import INK, SERIES, STYLES, legend, new_figure, rate_text, rate_ticks, to_png
+from vultus.evaluation.figures.style import (
+    INK,
+    SERIES,
+    STYLES,
+    apart,
+    legend,
+    new_figure,
+    rate_text,
+    rate_ticks,
+    to_png,
+)
 from vultus.evaluation.intervals import MINIMUM_ERRORS
 from vultus.evaluation.protocols.fpir_growth import Growth
 from vultus.evaluation.protocols.identification import Identification
@@ -95,9 +106,9 @@ def cmc(sizes: Sequence[Identification], *, title: str = "") -> bytes:
 
 
 def fpir_by_gallery(growth: Growth, *, title: str = "") -> bytes:
-    """FPIR over the number enrolled, at fixed thresholds: dots and bands measured, dashed lines 1 - (1 - FMR)^n."""
+    """FPIR over the number enrolled, at fixed thresholds: dots and bands measured, dashed lines 1 - (1 - FAR)^n."""
     figure, (axes,) = new_figure(8.8, 4.8, title)
-    shown = [series for series in growth.series if series.points]
+    shown, ends = [series for series in growth.series if series.points], []
     # A mean over fewer than 10 positive searches says nothing, and zero is not on a log axis.
     least = MINIMUM_ERRORS / (growth.searches * growth.galleries)
     bottom = min((p.fpir for s in shown for p in s.points if p.fpir >= least), default=1e-3) / 2.5
@@ -112,11 +123,15 @@ def fpir_by_gallery(growth: Growth, *, title: str = "") -> bytes:
             continue
         axes.fill_between(people[firm], *spread[firm].T, color=colour, alpha=BAND, lw=0)
         axes.plot(people[firm], fpir[firm], color=colour, lw=1.6, marker="o", ms=5.5, mec="white", mew=0.8)
-        _label(axes, people[-1], fpir[-1], f"FMR {rate_text(series.fmr)}", colour)
+        ends.append((people[-1], fpir[-1], f"FAR {rate_text(series.fmr)}", colour))
+    for (x, _, text, colour), y in zip(
+        ends, apart([log10(y) for _, y, _, _ in ends], 0.05 * -log10(bottom)), strict=True
+    ):
+        _label(axes, x, 10**y, text, colour)
     galleries = f"measured: mean, and band of all {growth.galleries} galleries"
     axes.plot([], [], color=INK, lw=1.6, marker="o", ms=5.5, mec="white", mew=0.8, label=galleries)
     power = f"{growth.enrol if growth.enrol > 1 else ''}N".translate(RAISED)
-    axes.plot([], [], color=INK, lw=1.6, ls=STYLES[1], label=f"independent comparisons: 1 − (1 − FMR){power}")
+    axes.plot([], [], color=INK, lw=1.6, ls=STYLES[1], label=f"independent comparisons: 1 − (1 − FAR){power}")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1.3)

@@ -1,4 +1,4 @@
-"""Pictures of quality: error-versus-discard curves, and FNMR by pose, size and sharpness."""
+"""Pictures of quality: error-versus-discard curves, and 1 - TAR by pose, size and sharpness."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from vultus.evaluation.breakdown.conditions import Bin, Breakdown
 from vultus.evaluation.breakdown.discard import Discard
-from vultus.evaluation.figures.style import INK, MATED, MUTED, SERIES, STYLES, new_figure, to_png
+from vultus.evaluation.figures.style import INK, MATED, MUTED, SERIES, STYLES, apart, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "") -> bytes:
-    """FNMR of what is kept over the share that is discarded, one line a quality score; FMR below, at the same cut.
+    """1 - TAR of what is kept over the share that is discarded, one line a quality score; FAR below, at the same cut.
 
     The best score comes first and has its 95 % interval as a band. Beside them what discarding at random (flat) and
     discarding the errors first (dotted) would give.
@@ -31,9 +31,7 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
     low, high = np.array([rate.interval for rate in best.fnmr[:count]]).T
     axes.fill_between(x, low, high, step="post", color=SERIES[0], alpha=0.14, lw=0)
     axes.plot([0, upto], [start, start], color=MUTED, lw=1.1, ls=(0, (6, 3)))
-    axes.text(upto, start, "  at random", color=MUTED, fontsize=9, va="center")
     axes.step(x, best.ideal[:count], where="post", color=MUTED, lw=1.1, ls=(0, (1, 1.5)))
-    axes.text(upto, best.ideal[count - 1], "  ideal", color=MUTED, fontsize=9, va="bottom")
     for k, one in enumerate(ranked):
         gain = one.areas[-1].gain
         label = one.name if gain is None else f"{one.name}, gain {gain:.0%}"
@@ -43,10 +41,13 @@ def edc_curves(discards: Sequence[Discard], *, upto: float = 0.3, title: str = "
             panel.step(x, values, where="post", label=label, color=SERIES[k % len(SERIES)], ls=style, lw=1.9)
     lines = [rate.value for one in ranked for rate in one.fnmr[:count]]
     axes.set_ylim(0, max(1.15 * max(lines), min(float(high.max()), 2 * max(lines))) or 0.01)
-    axes.set_ylabel("FNMR of what is kept")
+    heights = apart([start, float(best.ideal[count - 1])], 0.08 * axes.get_ylim()[1])
+    for height, text in zip(heights, ("at random", "ideal"), strict=True):
+        axes.text(upto, height, f"  {text}", color=MUTED, fontsize=9, va="center")
+    axes.set_ylabel("1 - TAR of what is kept")
     if has_fmr:
         panels[1].set_ylim(0, 1.6 * max(rate.value for one in ranked for rate in one.fmr[:count]) or 0.001)
-        panels[1].set_ylabel("FMR of what is kept")
+        panels[1].set_ylabel("FAR of what is kept")
     for panel in panels:
         _frame(panel, upto)
     panels[-1].set_xlabel("comparisons discarded, the worst pictures first")
@@ -64,7 +65,7 @@ def _frame(axes: Axes, upto: float) -> None:
 
 
 def condition_dots(breakdowns: Sequence[Breakdown], *, title: str = "") -> bytes:
-    """FNMR in bins of each condition, the hardest on the left, with 95 % intervals; a line marks the rate of all."""
+    """1 - TAR in bins of each condition, the hardest on the left, with 95 % intervals; a line marks the rate of all."""
     from matplotlib.ticker import PercentFormatter
 
     columns = 2 if len(breakdowns) > 1 else 1
@@ -86,7 +87,7 @@ def condition_dots(breakdowns: Sequence[Breakdown], *, title: str = "") -> bytes
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(False, axis="x")
     for axes in panels[::columns]:
-        axes.set_ylabel("FNMR")
+        axes.set_ylabel("1 - TAR")
     for axes in panels[len(breakdowns) :]:
         axes.set_visible(False)
     return to_png(figure)

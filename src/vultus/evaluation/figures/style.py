@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -44,6 +45,25 @@ def legend(axes: Axes, where: Literal["upper left", "lower left", "lower right"]
     drawn = axes.legend(loc=where, fontsize=9, frameon=True, edgecolor="none", facecolor="white", framealpha=0.85)
     for text in drawn.get_texts():
         text.set_color(INK)
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Where captions stand that belong at `places`, so that no two are nearer than `gap`; in the order given."""
+    order = sorted(range(len(places)), key=lambda k: places[k])
+    groups: list[list[int]] = []
+    center = lambda group: sum(places[k] for k in group) / len(group)  # noqa: E731
+    for k in order:
+        groups.append([k])
+        while (
+            len(groups) > 1 and center(groups[-1]) - center(groups[-2]) < gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            last = groups.pop()
+            groups[-1] += last
+    found = [0.0] * len(places)
+    for group in groups:
+        for place, k in enumerate(group):
+            found[k] = center(group) + gap * (place - (len(group) - 1) / 2)
+    return found
 
 
 def rate_ticks(axis: Any) -> None:

@@ -13,6 +13,7 @@ from vultus.evaluation.figures.style import (
     NON_MATED,
     SERIES,
     STYLES,
+    apart,
     legend,
     new_figure,
     rate_text,
@@ -55,15 +56,13 @@ def score_histogram(
     else:
         axes.set_ylim(0, top * 1.38)
     wanted = [p for p in v.points if p.threshold is not None and (fars is None or p.far in fars)]
-    last = -np.inf
-    gap = 0.022 * (edges[-1] - edges[0])
-    for point in sorted(wanted, key=lambda p: p.threshold or 0):
-        assert point.threshold is not None
-        axes.axvline(point.threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.8)
-        last = max(point.threshold, last + gap)
+    thresholds = [p.threshold for p in wanted if p.threshold is not None]
+    captions = apart(thresholds, 0.024 * (edges[-1] - edges[0]))
+    for point, threshold, caption in zip(wanted, thresholds, captions, strict=True):
+        axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 2)), ymax=0.78)
         text = f"FAR {rate_text(point.far)}"
         at = axes.get_xaxis_transform()
-        axes.text(last, 0.815, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
+        axes.text(caption, 0.79, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=8.5, color=INK)
     axes.set_xlabel("score (cosine similarity)")
     axes.set_ylabel("share of pairs in a bin" + (", log scale" if log else ""))
     axes.set_xlim(edges[0], edges[-1])
@@ -91,14 +90,14 @@ def roc(verifications: Verification | Mapping[str, Verification], *, title: str 
 
 
 def det(verifications: Verification | Mapping[str, Verification], *, title: str = "") -> bytes:
-    """FNMR over FAR on two log axes (down and to the left is better); drawn like `roc`."""
+    """1 - TAR over FAR on two log axes (down and to the left is better); drawn like `roc`."""
     figure, (axes,) = new_figure(8.8, 4.8, title)
     lowest = _curves(axes, verifications, complement=True)
     axes.set_yscale("log")
     axes.set_xlim(lowest, 1)
     mated = max(10, *(v.mated for v in _named(verifications).values()))
     axes.set_ylim(10 ** np.floor(np.log10(1 / mated)), 1.15)
-    axes.set_ylabel("FNMR: same person rejected")
+    axes.set_ylabel("1 - TAR: same person rejected")
     rate_ticks(axes.yaxis)
     return to_png(figure)
 
@@ -134,8 +133,9 @@ def _curves(axes: Axes, verifications: Verification | Mapping[str, Verification]
     axes.set_xscale("log")
     axes.set_xlabel("FAR: different people accepted")
     rate_ticks(axes.xaxis)
-    if any(named):
-        legend(axes, "lower left" if complement else "lower right")
+    if any(named):  # above the panel, where it hides no curve
+        handles = axes.get_legend_handles_labels()
+        axes.figure.legend(*handles, loc="outside upper left", fontsize=9, frameon=False, ncols=2)
     most = max(10, *(v.non_mated for v in named.values()))
     return float(10 ** np.floor(np.log10(1 / most)))
 

@@ -2,7 +2,13 @@
 
 from vultus.evaluation.intervals.at_far import fnmr_at_far
 from vultus.evaluation.intervals.bootstrap import IdentityBootstrap, percentile_interval
-from vultus.evaluation.intervals.dependence import beyond_tail_rate, independent_rate, mated_rate, non_mated_rate
+from vultus.evaluation.intervals.dependence import (
+    beyond_tail_rate,
+    independent_rate,
+    mated_rate,
+    non_mated_rate,
+    people_interval,
+)
 from vultus.evaluation.intervals.difference import Difference, compare_paired, difference_interval
 from vultus.evaluation.intervals.needed import (
     Needed,
@@ -18,6 +24,7 @@ from vultus.evaluation.intervals.wilson import (
     Interval,
     allowed_errors,
     is_supported,
+    join,
     needed_comparisons,
     wilson,
     wilson_at,
@@ -39,10 +46,12 @@ __all__ = [
     "identities_to_exclude",
     "independent_rate",
     "is_supported",
+    "join",
     "mated_rate",
     "needed_comparisons",
     "needed_for",
     "non_mated_rate",
+    "people_interval",
     "percentile_interval",
     "rule_of_thirty",
     "rule_of_three",

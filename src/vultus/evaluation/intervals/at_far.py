@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from vultus.evaluation.intervals.bootstrap import IdentityBootstrap, percentile_interval
-from vultus.evaluation.intervals.dependence import least_mated
+from vultus.evaluation.intervals.dependence import mated_rate
 from vultus.evaluation.intervals.rate import Rate
-from vultus.evaluation.intervals.spread import mated_spread
-from vultus.evaluation.intervals.wilson import allowed_errors, wilson_at
+from vultus.evaluation.intervals.wilson import allowed_errors, join
 from vultus.evaluation.scores.pairs import PairScores
 
 
 def fnmr_at_far(scores: PairScores, far: float, drawn: IdentityBootstrap, confidence: float = 0.95) -> Rate | None:
     """FNMR = 1 - TAR at the smallest threshold with FAR <= `far`; None where `IdentityBootstrap.tar_at_far` is.
 
-    Its variance is that of the replicates, in which the threshold moves too, with the part that the mated comparisons
-    have at a fixed threshold replaced by the corrected one (`Spread`). The percentiles of the replicates themselves,
-    given as `bootstrap`, cover too seldom where errors or people are few (benchmarks/coverage.py).
+    The interval holds that of `mated_rate` at this threshold and the percentiles of the replicates, in which the
+    threshold moves too. Both follow the errors: a mated score that falls below the threshold lowers no end.
     """
     replicates = drawn.tar_at_far(scores, far)
     errors = errors_at_far(scores, far)
     if replicates is None or errors is None:
         return None
-    counts = drawn.comparisons.mated
-    total, wrong = int(counts.sum()), int(errors.sum())
-    rate, least = wrong / total, least_mated(counts)
-    spread, effective = mated_spread(errors - rate * counts, counts), least
-    if 0 < wrong < total and spread is not None:
-        independent = rate * (1 - rate) / total
-        fixed = min(spread.widened(independent, confidence), rate * (1 - rate) / least)
-        moved = max(0.0, float(np.var(replicates)) - spread.plain)
-        effective = rate * (1 - rate) / (fixed + moved)
+    fixed = mated_rate(errors, drawn.comparisons, confidence)
     low, high = percentile_interval(replicates, confidence)
-    return Rate(wrong, total, wilson_at(rate, effective, confidence), effective, bootstrap=(1 - high, 1 - low))
+    moved = (1 - high, 1 - low)
+    return replace(fixed, interval=join([fixed.interval, moved]), bootstrap=moved)
 
 
 def errors_at_far(scores: PairScores, far: float) -> np.ndarray | None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
+from math import hypot
 
 import numpy as np
 
 from vultus.errors import VultusError
 from vultus.evaluation.intervals.at_far import errors_at_far
-from vultus.evaluation.intervals.bootstrap import IdentityBootstrap
-from vultus.evaluation.intervals.dependence import least_mated
-from vultus.evaluation.intervals.spread import mated_spread
-from vultus.evaluation.intervals.wilson import Interval, is_supported, needed_comparisons, wilson_at
+from vultus.evaluation.intervals.bootstrap import IdentityBootstrap, percentile_interval
+from vultus.evaluation.intervals.dependence import people_interval
+from vultus.evaluation.intervals.wilson import Interval, is_supported, join, needed_comparisons, wilson_at
 from vultus.evaluation.scores.pairs import PairScores
 
 
@@ -69,26 +67,28 @@ def compare_paired(
 
 
 def difference_interval(
-    value: float, replicates: np.ndarray, residuals: np.ndarray, counts: np.ndarray, confidence: float = 0.95
+    better: np.ndarray, counts: np.ndarray, replicates: np.ndarray, confidence: float = 0.95
 ) -> Interval:
-    """The interval of a difference of two mated rates over the same people, within [-1, 1].
+    """The interval of sum(better) / sum(counts), a difference of two mated rates over the same people, in [-1, 1].
 
-    value        the difference; `replicates` (R,) the same in each resample
-    residuals    (G,) difference of the two error counts of each identity, minus value x counts
+    better       (G,) how many more of its comparisons the first got right than the second (means over seeds: fractions)
     counts       (G,) mated comparisons of each identity
+    replicates   (R,) the same difference in each resample, each with thresholds of its own
+
+    The people for whom the first is better and those for whom the second is are two rates (`mated_rate`); the distance
+    of their difference to each end joins theirs (MOVER, Zou and Donner, Statistics in Medicine 27, 2008). It holds the
+    percentiles of the replicates too. One more error of the first raises no end.
     """
-    normal = NormalDist().inv_cdf(0.5 + confidence / 2)
-    spread = mated_spread(residuals, counts)
-    apart = np.abs(residuals + value * counts).sum() / counts.sum()  # at least this share is wrong for one of them
-    if spread is None or apart == 0:
-        # The two err alike on everybody: as far as these people can tell, they may still differ on so many.
-        half = wilson_at(0.0, least_mated(counts), confidence)[1]
-    else:
-        # At a fixed threshold, corrected for few people; the moving thresholds add what the replicates show beyond.
-        independent = max(0.0, float(apart) - value**2) / counts.sum()
-        moved = max(0.0, float(np.var(replicates)) - spread.plain)
-        half = normal * sqrt(spread.widened(independent, confidence) + moved)
-    return max(-1.0, value - half), min(1.0, value + half)
+    total = int(counts.sum())
+    (won, (won_low, won_high)), (lost, (lost_low, lost_high)) = (
+        (rate, join([wilson_at(rate, total, confidence), people_interval(part, counts, confidence)]))
+        for part in (better.clip(min=0), (-better).clip(min=0))
+        for rate in [float(part.sum()) / total]
+    )
+    low = won - lost - hypot(won - won_low, lost_high - lost)
+    high = won - lost + hypot(won_high - won, lost - lost_low)
+    low, high = join([(low, high), percentile_interval(replicates, confidence)])
+    return max(-1.0, low), min(1.0, high)
 
 
 def _difference(
@@ -105,8 +105,7 @@ def _difference(
     counts = drawn[0].comparisons.mated
     total = int(counts.sum())
     better = lost[1] - lost[0]
-    value = int(better.sum()) / total
-    interval = difference_interval(value, tars[0][:made] - tars[1][:made], better - value * counts, counts, confidence)
+    interval = difference_interval(better, counts, tars[0][:made] - tars[1][:made], confidence)
     return Difference(far, 1 - int(lost[0].sum()) / total, 1 - int(lost[1].sum()) / total, interval)
 
 

@@ -11,7 +11,8 @@ from vultus.evaluation.intervals.wilson import Interval
 class Rate:
     """`errors` among `trials` comparisons.
 
-    interval    Wilson's interval with `effective` in place of `trials`
+    interval    95 %, over people where it is known whose comparisons they are (`dependence`); more errors never lower
+                an end of it
     effective   how many independent comparisons would be as sure as these, which share people
     bootstrap   percentile interval over resampled identities, where it was asked for
     """

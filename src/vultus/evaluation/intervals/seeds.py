@@ -87,8 +87,7 @@ def mean_over_seeds(seeds: Sequence[SeedResult], spread: SeedSpread) -> SeedEsti
     value = float(np.mean([seed.tar for seed in seeds]))
     errors, replicates, counts = _mean(seeds)
     # The rarer of the two, errors or matches, differs from a recogniser that has none of it.
-    events, rate = (counts - errors, value) if value < 0.5 else (errors, 1 - value)
-    people = _people(rate, replicates, events, counts)
+    people = _people(counts - errors, counts, replicates) if value < 0.5 else _people(errors, counts, 1 - replicates)
     return _estimate(value, people, spread, 1 / len(seeds), (0.0, 1.0))
 
 
@@ -98,7 +97,7 @@ def difference_over_seeds(
     """Mean TAR of `seeds` minus that of `others`; an interval inside [-1, 1]."""
     value = float(np.mean([seed.tar for seed in seeds]) - np.mean([seed.tar for seed in others]))
     (errors, replicates, counts), (other_errors, other_replicates, _) = _mean(seeds), _mean(others)
-    people = _people(value, replicates - other_replicates, other_errors - errors, counts)
+    people = _people(other_errors - errors, counts, replicates - other_replicates)
     return _estimate(value, people, spread, 1 / len(seeds) + 1 / len(others), (-1.0, 1.0))
 
 
@@ -108,11 +107,10 @@ def _mean(seeds: Sequence[SeedResult]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return errors, np.mean([seed.replicates for seed in seeds], axis=0), seeds[0].counts
 
 
-def _people(value: float, replicates: np.ndarray, events: np.ndarray, counts: np.ndarray) -> float:
-    """The variance by the people of a rate with (G,) `events` of each, corrected for there being few of them."""
-    low, high = difference_interval(value, replicates, events - value * counts, counts, CONFIDENCE)
-    half = max(high - value, value - low)  # one end may be cut off
-    return (half / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)) ** 2
+def _people(events: np.ndarray, counts: np.ndarray, replicates: np.ndarray) -> float:
+    """The variance by the people of a rate with (G,) `events` of each, from the width of its interval over people."""
+    low, high = difference_interval(events, counts, replicates, CONFIDENCE)
+    return ((high - low) / 2 / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)) ** 2
 
 
 def _estimate(value: float, people: float, spread: SeedSpread, share: float, bounds: Interval) -> SeedEstimate:

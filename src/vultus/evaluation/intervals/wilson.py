@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil, sqrt
 from statistics import NormalDist
@@ -21,7 +22,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     It stays inside [0, 1] and keeps a width at 0 and at 1 (0 of 10 gives [0, 0.278]). No trials: (0, 1).
 
     It assumes independent trials. Comparisons share images and identities, so over all pairs of a set it is too
-    narrow: `mated_rate` and `non_mated_rate` put the effective number of trials in. (E. B. Wilson, JASA 22, 1927.)
+    narrow: `mated_rate` and `non_mated_rate` count people. (E. B. Wilson, JASA 22, 1927.)
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must lie in 0..{trials}, not {successes}")
@@ -40,6 +41,12 @@ def wilson_at(rate: float, trials: float, confidence: float = 0.95) -> Interval:
     low = 0.0 if rate == 0 else min(rate, max(0.0, centre - half))
     high = 1.0 if rate == 1 else max(rate, min(1.0, centre + half))
     return low, high
+
+
+def join(intervals: Iterable[Interval]) -> Interval:
+    """The smallest interval that holds all of them."""
+    lows, highs = zip(*intervals, strict=True)
+    return min(lows), max(highs)
 
 
 def allowed_errors(rate: float, comparisons: int) -> int:

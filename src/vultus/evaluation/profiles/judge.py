@@ -1,6 +1,7 @@
 """Whether a recogniser is good enough for an application: decided by the interval, never by the measured value alone.
 
-PASS                  the lower bound of the 95 % interval reaches the goal
+PASS                  the lower bound of the 95 % interval reaches the goal, and the people are enough not to have missed
+                      a share of people that would undo it
 FAIL                  its upper bound is below the goal
 NOT ENOUGH EVIDENCE   anything else, and what would decide it
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, sqrt
+from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
 from vultus.errors import VultusError
@@ -124,11 +126,27 @@ def _tar(requirement: Requirement, verification: Verification) -> Judged:
         )
         return _undecided(requirement, because, factor, verification)
     judged = _compare(requirement, point.tar, point.tar_interval, verification)
+    if judged.answer == "PASS" and (least := _people_for(requirement.at_least)) > verification.identities > 0:
+        because = (
+            f"The lower bound reaches the goal, but {verification.identities:,} people leave open that more than "
+            f"{1 - requirement.at_least:.2g} of all people fail in every comparison; {least:,} would not."
+        )
+        factor = least / verification.identities
+        return _undecided(requirement, because, factor, verification, point.tar, point.tar_interval)
     rate = point.fnmr_at_far or point.fnmr
     if judged.answer != "NOT ENOUGH EVIDENCE" or rate is None:
         return judged
     factor = _times_the_people(rate, 1 - requirement.at_least, verification.identities)
     return _undecided(requirement, judged.because, factor, verification, point.tar, point.tar_interval)
+
+
+def _people_for(goal: float) -> int:
+    """How many people leave at most 1 - `goal` of people open of whom none was met (Wilson's upper end at no errors).
+
+    The interval of TAR counts comparisons where there are no errors, and those of one person may all fail together.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    return ceil(z * z * goal / (1 - goal)) if goal < 1 else 0
 
 
 def _times_the_people(rate: Rate, goal: float, identities: int) -> float:

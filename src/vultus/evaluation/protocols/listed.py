@@ -18,6 +18,7 @@ def verify_list(
     *,
     images: int = 0,
     bootstrap: int = 0,
+    unsupported: bool = False,
 ) -> Verification:
     """The figures of P comparisons: scores (P,) float, higher is more alike; same (P,) bool; identities (P, 2) codes.
 
@@ -27,7 +28,7 @@ def verify_list(
     """
     found = listed_scores(scores, same, identities)
     people = 0 if identities is None else len(np.unique(identities))
-    return verify(found, fars, images=images, identities=people, bootstrap=bootstrap)
+    return verify(found, fars, images=images, identities=people, bootstrap=bootstrap, unsupported=unsupported)
 
 
 def listed_scores(scores: np.ndarray, same: np.ndarray, identities: np.ndarray | None = None) -> PairScores:

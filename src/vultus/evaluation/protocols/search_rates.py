@@ -9,7 +9,16 @@ from typing import cast
 import numpy as np
 
 from vultus.evaluation.comparisons import Comparisons, TwoSets, pair_key
-from vultus.evaluation.intervals import Interval, Rate, allowed_errors, mated_rate, percentile_interval, wilson_at
+from vultus.evaluation.intervals import (
+    Interval,
+    Rate,
+    allowed_errors,
+    join,
+    mated_rate,
+    people_interval,
+    percentile_interval,
+    wilson,
+)
 from vultus.evaluation.protocols.searches import NEVER, Searches
 
 WORK = 2**29
@@ -64,7 +73,8 @@ class SearchRates:
         enrolled person. To first order (few candidates above the threshold) a false positive belongs to the stranger
         and to the best candidate, as a false match belongs to its two identities, and the variance is that of
         `intervals.non_mated_rate`, in which an enrolled person is expected to cause FPIR / N of each search. It is
-        never taken below that of clusters by stranger alone.
+        never taken below that of clusters by stranger alone. The interval is over strangers and over the enrolled,
+        whichever is wider (`intervals.people_interval`).
         """
         wrong = self.best >= np.float32(threshold)
         first, second, total = self.stranger[wrong], self.candidate[wrong], self.non_mated
@@ -77,7 +87,13 @@ class SearchRates:
             effective = total**2 / float(self._searches_of_strangers @ self._searches_of_strangers)
         else:
             effective = min(float(total), rate * (1 - rate) / max(variance, 1e-300))
-        return Rate(int(wrong.sum()), total, wilson_at(rate, effective), effective)
+        enrolled = self._searches_of_enrolled > 0
+        people = int(enrolled.sum())  # each of them may be raised in any search
+        low, high = people_interval(self._count(second)[enrolled], np.full(people, total))
+        by_enrolled = (low * people, min(1.0, high * people))
+        by_stranger = people_interval(self._count(first), self._searches_of_strangers)
+        interval = join([wilson(int(wrong.sum()), total), by_stranger, by_enrolled])
+        return Rate(int(wrong.sum()), total, interval, effective)
 
     def fnir(self, threshold: float) -> Rate:
         """The share of mated searches that are not found at `threshold`; clustered by the probe's person."""

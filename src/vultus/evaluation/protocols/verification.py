@@ -47,6 +47,8 @@ class OperatingPoint:
     """How many non-mated comparisons `far` would need: ceil(10 / far)."""
     needs_identities: int | None = None
     """About how many identities that is, with as many images each as here."""
+    unsupported: OperatingPoint | None = None
+    """What the field prints nevertheless, where it was asked for: to be compared with papers, not to be relied on."""
 
     @property
     def false_matches(self) -> int | None:
@@ -77,7 +79,9 @@ class OperatingPoint:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the derived ones too."""
         derived = ("false_matches", "far_measured", "far_interval", "tar", "tar_interval", "tar_bootstrap")
-        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+        plain = {**asdict(self), **{name: getattr(self, name) for name in derived}}
+        del plain["unsupported"]
+        return plain if self.unsupported is None else {**plain, "unsupported": self.unsupported.to_dict()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +179,20 @@ def verify_scores(
     return verify(scores, fars, images=images, identities=identities)
 
 
-def operating_point(scores: PairScores, far: float, drawn: IdentityBootstrap | None = None) -> OperatingPoint:
-    """Threshold and rates at `far`, withheld where far x non-mated comparisons < 10."""
+def operating_point(
+    scores: PairScores, far: float, drawn: IdentityBootstrap | None = None, unsupported: bool = False
+) -> OperatingPoint:
+    """Threshold and rates at `far`, withheld (or `unsupported`) where far x non-mated comparisons < 10."""
     if not 0 < far <= 1:
         raise ValueError(f"a false accept rate lies in (0, 1], not {far}")
     if not is_supported(far, scores.non_mated):
         needed = needed_for(far, scores.comparisons)
-        return OperatingPoint(far, needs=needed.comparisons, needs_identities=needed.identities)
+        shown = _measured_point(scores, far, drawn) if unsupported else None
+        return OperatingPoint(far, needs=needed.comparisons, needs_identities=needed.identities, unsupported=shown)
+    return _measured_point(scores, far, drawn)
+
+
+def _measured_point(scores: PairScores, far: float, drawn: IdentityBootstrap | None) -> OperatingPoint:
     threshold = scores.threshold(allowed_errors(far, scores.non_mated))
     moved = None if drawn is None else fnmr_at_far(scores, far, drawn)
     return OperatingPoint(far, threshold, fmr_at(scores, threshold), fnmr_at(scores, threshold), moved)
@@ -197,9 +208,18 @@ def require_comparisons(scores: PairScores, identities: int) -> None:
 
 
 def verify(
-    scores: PairScores, fars: Sequence[float] = FARS, *, images: int = 0, identities: int = 0, bootstrap: int = 0
+    scores: PairScores,
+    fars: Sequence[float] = FARS,
+    *,
+    images: int = 0,
+    identities: int = 0,
+    bootstrap: int = 0,
+    unsupported: bool = False,
 ) -> Verification:
-    """The figures of `scores`; `bootstrap`: resamples of the identities for the intervals of TAR at each FAR."""
+    """The figures of `scores`; `bootstrap`: resamples of the identities for the intervals of TAR at each FAR.
+
+    unsupported: also the figures that are withheld (`OperatingPoint.unsupported`).
+    """
     require_comparisons(scores, identities)
     auc, auc_error = area(scores)
     eer, eer_threshold = equal_error(scores)
@@ -218,7 +238,7 @@ def verify(
         auc_error=auc_error,
         eer=eer,
         eer_threshold=eer_threshold,
-        points=tuple(operating_point(scores, rate, drawn) for rate in fars),
+        points=tuple(operating_point(scores, rate, drawn, unsupported) for rate in fars),
         histogram_edges=edges,
         histogram_mated=mated,
         histogram_non_mated=non_mated,

@@ -19,7 +19,7 @@ def calibration_sections(calibration: Calibration, achieved: Achieved | None = N
         sections.append(_kept(achieved))
     sections += [
         Table(
-            ["FMR", "threshold", "95 % interval", "on other people", "TAR", "95 % interval"],
+            ["FAR", "threshold", "95 % interval", "on other people", "TAR", "95 % interval"],
             [
                 _row(point, extrapolated=point.fmr < c.floor)
                 for point in (*c.points, *c.extrapolated)
@@ -27,7 +27,7 @@ def calibration_sections(calibration: Calibration, achieved: Achieved | None = N
             ],
             title="" if achieved is None else "As calibrated",
             note=(
-                "Measured on the calibration's people. On other people: where the FMR of a sample as large as the "
+                "Measured on the calibration's people. On other people: where the FAR of a sample as large as the "
                 "calibration's lies in 95 of 100 cases, from the spread of the estimate and that of the new sample, "
                 "both with shared people. An extrapolated row comes from the fitted tail of the scores, not from a "
                 "count."
@@ -89,11 +89,11 @@ def _evidence(c: Calibration, achieved: Achieved | None) -> str:
 
 def _kept(achieved: Achieved) -> Table:
     return Table(
-        ["FMR promised", "threshold", "expected here", "achieved", "95 % interval", "TAR", "kept"],
+        ["FAR promised", "threshold", "expected here", "achieved", "95 % interval", "TAR", "kept"],
         [_kept_row(point) for point in achieved.points],
         title="On the people of this report",
         note=(
-            "Expected here: where the FMR of as many other people with as many photographs lies in 95 of 100 cases. "
+            "Expected here: where the FAR of as many other people with as many photographs lies in 95 of 100 cases. "
             "A rate outside it says that these people or photographs are not like the calibration's."
         ),
     )

@@ -10,7 +10,7 @@ from vultus.evaluation.breakdown.groups import GroupRates, Ratio
 from vultus.evaluation.figures.groups import group_dots, group_matrix, share
 from vultus.evaluation.report.page import Cell, Figure, Section, Table, Text
 
-COLUMNS = ("group", "people", "images", "own FMR", "95 % interval", "FNMR", "95 % interval")
+COLUMNS = ("group", "people", "images", "own FAR", "95 % interval", "1 - TAR", "95 % interval")
 
 
 def group_sections(rates: GroupRates, title: str = "") -> list[Section]:
@@ -28,13 +28,13 @@ def group_sections(rates: GroupRates, title: str = "") -> list[Section]:
         ),
         Table(
             ("", "worst", "best", "ratio", "95 % interval", "alike groups show up to"),
-            [_ratio_row("own FMR", rates.fmr_ratio), _ratio_row("FNMR", rates.fnmr_ratio)],
+            [_ratio_row("own FAR", rates.fmr_ratio), _ratio_row("1 - TAR", rates.fnmr_ratio)],
             title="Worst to best",
             note=_ratio_note(rates),
         ),
         Figure(
             group_matrix(rates),
-            "FMR of two different people, one of the group of the row, one of the group of the column; the framed "
+            "FAR of two different people, one of the group of the row, one of the group of the column; the framed "
             "diagonal is a group with itself. The shade tells how far a cell is from the rate of all: each step is a "
             "factor of two. Hatched: withheld.",
             title="Who is taken for whom",
@@ -48,7 +48,9 @@ def group_sections(rates: GroupRates, title: str = "") -> list[Section]:
     ]
     if across:
         note = "Both images are of one person, taken under two different conditions."
-        sections.append(Table(("images of", "FNMR", "95 % interval"), across, title="Not recognised across", note=note))
+        sections.append(
+            Table(("images of", "1 - TAR", "95 % interval"), across, title="Not recognised across", note=note)
+        )
     sections.append(Text(LIMITS, kind="note"))
     return sections
 
@@ -93,9 +95,9 @@ def _lacks(part: Part) -> str:
 def _opening(rates: GroupRates) -> str:
     what = "image" if rates.by_image else "person"
     text = (
-        f"All comparisons at one threshold, {rates.threshold:.3f}, whose FMR over everybody is "
+        f"All comparisons at one threshold, {rates.threshold:.3f}, whose FAR over everybody is "
         f"{share(rates.all_fmr.rate.value)}. The column “{rates.column}” puts each {what} into one of "
-        f"{len(rates.names)} groups. A comparison of different people belongs to the groups of both; a group's own FMR "
+        f"{len(rates.names)} groups. A comparison of different people belongs to the groups of both; a group's own FAR "
         "counts those of two of its people, usually harder to tell apart than people of different groups."
     )
     if "unknown" in rates.names:
@@ -107,8 +109,8 @@ def _opening(rates: GroupRates) -> str:
 
 def _note(rates: GroupRates) -> str:
     text = (
-        "FMR: share of comparisons of different people that match. FNMR: share of comparisons of the same person that "
-        "do not. Intervals respect that comparisons share people. A rate is withheld where fewer than 10 errors would "
+        "FAR: share of comparisons of different people that match. 1 - TAR: share of those of the same person that do "
+        "not. Intervals respect that comparisons share people. A rate is withheld where fewer than 10 errors would "
         "be "
         f"expected at the rate of all, or where its comparisons are worth fewer than {MINIMUM_PEOPLE} people."
     )
@@ -139,7 +141,7 @@ def _ratio_note(rates: GroupRates) -> str:
         "The worst of several groups is always worse than the best, even if all are alike. The last column says how "
         "large a ratio 95 % of data sets of this size stay below when they are: only a larger one shows a difference. "
     )
-    for name, ratio in (("FMR", rates.fmr_ratio), ("FNMR", rates.fnmr_ratio)):
+    for name, ratio in (("FAR", rates.fmr_ratio), ("1 - TAR", rates.fnmr_ratio)):
         if ratio.chance is None:
             text += f"{name}: fewer than two groups are large enough, or nobody errs. "
         elif isinf(ratio.chance):

@@ -28,6 +28,8 @@ def identification_sections(
     sections: list[Section] = [
         Text(summary(measured), title=title),
         Facts([*(_fact(point) for point in largest.points if point.tpir is not None), _rank_fact(largest)][-4:]),
+    ]
+    at_rates: list[Section] = [
         Table(
             ["enrolled", "FPIR", "threshold", "TPIR", "95 %", "single galleries", "FPIR, 95 %"],
             [_row(size, point) for size in sizes for point in size.points if point.fpir in supported],
@@ -41,6 +43,16 @@ def identification_sections(
             "interval of the largest gallery; where fewer than 10 false alarms are behind a line it is pale.",
             title="Misses over false alarms (DET)",
         ),
+    ]
+    if not supported:
+        at_rates = [
+            Text(
+                "No rate of false alarms is supported, so there is no table and no chart of what is found at one: see "
+                "above what the highest would need."
+            )
+        ]
+    sections += [
+        *at_rates,
         Figure(
             cmc(sizes),
             "Without a threshold and without strangers: how often the right person is among the first k of the list "
@@ -61,13 +73,13 @@ def identification_sections(
 
 
 def growth_sections(growth: Growth, title: str = "False alarms by size of the gallery") -> list[Section]:
-    """How FPIR grows with N, beside 1 - (1 - FMR)^N."""
+    """How FPIR grows with N, beside 1 - (1 - FAR)^N."""
     shown = [series for series in growth.series if series.points]
     withheld = [series for series in growth.series if series.needs]
     text = (
         "A stranger who is compared with everybody in a gallery has as many chances of a false match as people are in "
         "it. If all these comparisons were independent, the false positive identification rate would be "
-        f"1 - (1 - FMR)^n for n comparisons. Here thresholds stay where {growth.pairs:,} comparisons of two images "
+        f"1 - (1 - FAR)^n for n comparisons. Here thresholds stay where {growth.pairs:,} comparisons of two images "
         f"set them, and the galleries grow: {growth.galleries} of each size, searched for {growth.searches:,} images "
         "of people who are not in them."
     )
@@ -75,7 +87,7 @@ def growth_sections(growth: Growth, title: str = "False alarms by size of the ga
         text += "\n\n" + "\n".join(f"- {_growth_line(series)}" for series in shown)
     for series in withheld[:1]:
         text += (
-            f"\n\nAn FMR of {rate_text(series.fmr)} is withheld: it would need {series.needs:,} comparisons of "
+            f"\n\nA FAR of {rate_text(series.fmr)} is withheld: it would need {series.needs:,} comparisons of "
             "different people."
         )
     sections: list[Section] = [Text(text, title=title)]
@@ -87,7 +99,7 @@ def growth_sections(growth: Growth, title: str = "False alarms by size of the ga
         rows.append(
             [f"{point.people:,}", *(cell for p in cells for cell in (_measured(p.fpir), _measured(p.predicted)))]
         )
-    columns = [text for s in shown for text in (f"FMR {rate_text(s.fmr)}", "predicted")]
+    columns = [text for s in shown for text in (f"FAR {rate_text(s.fmr)}", "predicted")]
     sections += [
         Figure(
             fpir_by_gallery(growth),
@@ -98,7 +110,7 @@ def growth_sections(growth: Growth, title: str = "False alarms by size of the ga
         Table(
             ["enrolled", *columns],
             rows,
-            note="FPIR as measured, and as 1 - (1 - FMR)^n predicts it. "
+            note="FPIR as measured, and as 1 - (1 - FAR)^n predicts it. "
             + ("One template a person." if growth.enrol == 1 else _several(growth.enrol)),
         ),
     ]
@@ -234,7 +246,7 @@ def _rank_row(size: Identification) -> list[Cell]:
 def _growth_line(series: GrowthSeries) -> str:
     last = series.points[-1]
     return (
-        f"Threshold {series.threshold:.3f} (FMR {rate_text(series.fmr)}), {last.people:,} enrolled: of "
+        f"Threshold {series.threshold:.3f} (FAR {rate_text(series.fmr)}), {last.people:,} enrolled: of "
         f"{_of(last.fpir)} are given a name ({percent(last.fpir)}); predicted {percent(last.predicted)}."
     )
 

@@ -19,8 +19,8 @@ def discard_sections(discards: Sequence[Discard], title: str = "What quality sco
     return [
         Text(
             "If pictures could be refused, which should go? For each score the comparisons with the worst pictures are "
-            "discarded, the threshold stays, and FNMR is read of what is kept. A comparison is as good as the worse of "
-            "its two pictures. A score that tells hard pictures from easy ones makes the line fall.",
+            "discarded, the threshold stays, and 1 - TAR is read of what is kept. A comparison is as good as the worse "
+            "of its two pictures. A score that tells hard pictures from easy ones makes the line fall.",
             title=title,
         ),
         Figure(
@@ -28,12 +28,12 @@ def discard_sections(discards: Sequence[Discard], title: str = "What quality sco
             "Above: share of comparisons of the same person that fail, over the share that was discarded. The band is "
             "the 95 % interval of the best score. “At random” is what discarding blindly gives, “ideal” what "
             "discarding exactly the errors gives. Below: how often different people match among the pictures that are "
-            "kept; a score that lowers FNMR and raises FMR has only moved the threshold.",
+            "kept; a score that lowers 1 - TAR and raises FAR has only moved the threshold.",
         ),
         Table(
-            ("score", *(f"gain up to {upto:.0%}" for upto in uptos), "FNMR without the worst 20%", "95 % interval"),
+            ("score", *(f"gain up to {upto:.0%}" for upto in uptos), "1 - TAR without the worst 20%", "95 % interval"),
             [_row(one) for one in ranked],
-            note=f"FNMR of all is {_rate(ranked[0].fnmr[0])}. {GAIN}",
+            note=f"1 - TAR of all is {_rate(ranked[0].fnmr[0])}. {GAIN}",
         ),
     ]
 
@@ -59,7 +59,7 @@ def _between(rate: Rate) -> str:
 
 
 def condition_sections(breakdowns: Sequence[Breakdown], title: str = "Where the errors are") -> list[Section]:
-    """FNMR by pose, size, sharpness and whatever else was measured."""
+    """1 - TAR by pose, size, sharpness and whatever else was measured."""
     rows: list[list[Cell]] = []
     for one in breakdowns:
         for name, part in zip(bin_names(one.bins, " to "), one.bins, strict=True):
@@ -81,10 +81,10 @@ def condition_sections(breakdowns: Sequence[Breakdown], title: str = "Where the 
         ),
         Figure(
             condition_dots(breakdowns),
-            "FNMR with its 95 % interval; the hardest part is on the left. Angles are estimates from five landmarks.",
+            "1 - TAR with its 95 % interval; the hardest part is on the left. Angles: estimates from five landmarks.",
         ),
         Table(
-            ("pictures", "FNMR", "95 % interval", "errors", "comparisons"),
+            ("pictures", "1 - TAR", "95 % interval", "errors", "comparisons"),
             rows,
             note=(
                 "Withheld: fewer than 10 errors are expected, or a few people with very many images make most of the "

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from vultus.evaluation import figures
 from vultus.evaluation.intervals import Interval, Rate, rule_of_thirty, rule_of_three
 from vultus.evaluation.protocols.verification import OperatingPoint, Verification
 from vultus.evaluation.report import Cell, Facts, Figure, Pair, PairGallery, Section, Table, Text
 from vultus.evaluation.scores import ScoredPair
+
+EACH = 2
+"""How often one person is among the worst pairs of a side."""
 
 
 def verification_sections(verification: Verification, title: str = "Verification") -> list[Section]:
@@ -19,7 +25,7 @@ def verification_sections(verification: Verification, title: str = "Verification
         Facts([*[_fact(point) for point in firm(v)[-3:]], _eer_fact(v)]),
         Table(
             ["FAR", "threshold", "TAR", "95 % interval", "bootstrap, 95 %", "FAR, 95 %", "false matches"],
-            [_row(point) for point in v.points],
+            [row for point in v.points for row in _rows(point)],
             title="Operating points",
             note=operating_note(v),
         ),
@@ -33,10 +39,19 @@ def verification_sections(verification: Verification, title: str = "Verification
             figures.score_histogram(v, log=True),
             "The same on a log axis, where the tails can be seen: at low error rates only they matter.",
         ),
+    ]
+    if not any(point.tar is not None for point in v.points):
+        needed = min(point.needs for point in v.points if point.needs) if v.points else 0
+        text = (
+            f"No DET or ROC is drawn: {v.non_mated:,} comparisons of different people support no false accept rate "
+            f"that was asked for; the highest needs {needed:,}."
+        )
+        return [*sections, Text(text, title="DET and ROC")]
+    sections += [
         Figure(
             figures.det(v),
-            "FNMR (1 - TAR) over FAR on two log axes: down and to the left is better, and each step to the left is a "
-            "tenfold stricter threshold. The band is the 95 % interval of the FNMR at each threshold.",
+            "1 - TAR over FAR on two log axes: down and to the left is better, and each step to the left is a "
+            "tenfold stricter threshold. The band is the 95 % interval of 1 - TAR at each threshold.",
             title="DET and ROC",
         ),
         Figure(
@@ -48,16 +63,47 @@ def verification_sections(verification: Verification, title: str = "Verification
     return sections
 
 
+def baseline_table(
+    measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows: recognisers on the same people, TAR with its interval at the FARs that the data supports."""
+    fars = [point.far for point in next(iter(measured.values())).points if point.tar is not None]
+    columns = ["", *(["accuracy"] if accuracies else []), *(f"TAR at FAR {figures.rate_text(f)}" for f in fars), "AUC"]
+    rows: list[list[Cell]] = []
+    for name, found in measured.items():
+        points = [found.point(far) for far in fars]
+        cells = [None if p.tar is None else f"{percent(p.tar, 2)} ({_between(p.tar_interval, 1)})" for p in points]
+        rows.append([name, *([accuracies[name]] if accuracies else []), *cells, f"{found.auc:.4f}"])
+    return columns, rows
+
+
+def baseline_sections(
+    measured: Mapping[str, Verification], accuracies: Mapping[str, str] | None = None
+) -> list[Section]:
+    """The table of a report, with what it is for; empty without a second recogniser."""
+    if len(measured) < 2:
+        return []
+    note = (
+        "What is a good figure? Whitened PCA knows nothing about faces: where it does well too, the set gives its "
+        "answers away, by light, background or a common film. A published recogniser shows how hard the photographs "
+        "are."
+    )
+    return [Table(*baseline_table(measured, accuracies), title="Beside others, on the same people", note=note)]
+
+
 def worst_pairs(
     verification: Verification,
     crops_of: Callable[[int], bytes | None] | None,
     names: Callable[[int], str] | None,
     *,
+    people: Sequence[int] | np.ndarray | None = None,
     most: int = 12,
 ) -> list[Section]:
     """The hardest pairs as pictures, at most `most` on each side.
 
     `crops_of(i)` gives the PNG or JPEG bytes of image i (the row of the embeddings), `names(i)` a label for it.
+    people (N,): whose each image is; nobody is shown more than `EACH` times on a side, so that one wrong label or one
+    hard person does not hide the others.
     """
     v, sections = verification, []
     for pairs, heading, note in (
@@ -73,9 +119,25 @@ def worst_pairs(
         ),
     ):
         if pairs:
-            shown = [_pair(pair, crops_of, names) for pair in pairs[:most]]
+            chosen = _varied(pairs, people)[:most]
+            if len(chosen) < min(most, len(pairs)):
+                note += f" Nobody is shown more than {EACH} times."
+            shown = [_pair(pair, crops_of, names) for pair in chosen]
             sections.append(PairGallery(shown, title=heading, note=note))
     return sections
+
+
+def _varied(pairs: Sequence[ScoredPair], people: Sequence[int] | np.ndarray | None) -> list[ScoredPair]:
+    """The pairs, hardest first, without those of somebody who was shown `EACH` times already."""
+    if people is None:
+        return list(pairs)
+    shown, kept = Counter[int](), []
+    for pair in pairs:
+        whose = {int(people[pair.i]), int(people[pair.j])}
+        if all(shown[who] < EACH for who in whose):
+            shown.update(whose)
+            kept.append(pair)
+    return kept
 
 
 def summary(verification: Verification) -> str:
@@ -137,13 +199,14 @@ def _eer_fact(v: Verification) -> tuple[str, str, str]:
 def operating_note(v: Verification) -> str:
     """What the columns of the operating points mean, and how far they can be trusted."""
     text = (
-        "FAR: share of comparisons of different people that match. TAR: share of those of the same person that match. "
+        "FAR: share of comparisons of different people that match (also called FMR). TAR: share of those of the same "
+        "person that match (1 - TAR is also called FNMR). "
         "Each threshold is the smallest that keeps to its FAR on this data. "
     )
     if v.by_identity:
         text += (
-            "The intervals of TAR respect that comparisons share people: Wilson's, with the effective number of "
-            "comparisons (Fogliato et al. 2023), corrected where errors or people are few. "
+            "The intervals of TAR respect that comparisons share people: they count how many people have one error, "
+            "two, and so on, each with Wilson's interval. "
         )
         if v.lets_thresholds_move:
             text += (
@@ -155,8 +218,8 @@ def operating_note(v: Verification) -> str:
             "Whose images these are is not known, so the intervals take comparisons for independent: they are too "
             "narrow. "
         )
-    text += _no_errors("false match", "FMR", [(p.far, p.fmr) for p in v.points])
-    text += _no_errors("false non-match", "FNMR", [(p.far, p.fnmr_at_far or p.fnmr) for p in v.points])
+    text += _no_errors("false match", "FAR", [(p.far, p.fmr) for p in v.points])
+    text += _no_errors("false non-match", "1 - TAR", [(p.far, p.fnmr_at_far or p.fnmr) for p in v.points])
     return text + (
         "A row is withheld where fewer than 10 false matches are expected; with fewer than 30 (marked *) the FAR "
         "itself is known to no better than about 30 % (rule of 30, Doddington)."
@@ -176,15 +239,21 @@ def _no_errors(what: str, name: str, rates: Sequence[tuple[float, Rate | None]])
     )
 
 
-def _row(point: OperatingPoint) -> list[Cell]:
-    far = figures.rate_text(point.far)
-    if point.tar is None or point.false_matches is None:
-        people = f"about {point.needs_identities:,} people" if point.needs_identities else None
-        return [far, None, "withheld", f"needs {point.needs:,} pairs", people, None, None]
+def _rows(point: OperatingPoint) -> list[list[Cell]]:
+    """One row, and one more for a withheld rate that was asked for nevertheless."""
+    if point.tar is not None:
+        return [_row(point)]
+    people = f"about {point.needs_identities:,} people" if point.needs_identities else None
+    needs = [figures.rate_text(point.far), None, "withheld", f"needs {point.needs:,} pairs", people, None, None]
+    return [needs] if point.unsupported is None else [needs, _row(point.unsupported, " unsupported")]
+
+
+def _row(point: OperatingPoint, mark: str = "") -> list[Cell]:
+    assert point.tar is not None and point.false_matches is not None
     return [
-        far,
+        figures.rate_text(point.far),
         f"{point.threshold:.4f}",
-        percent(point.tar, 2),
+        percent(point.tar, 2) + mark,
         _between(point.tar_interval, 2),
         _between(point.tar_bootstrap, 2) if point.tar_bootstrap else None,
         _scientific(point.far_interval),

@@ -21,8 +21,8 @@ TAIL = 2**20
 """How many of the largest non-mated scores are kept one by one (12 MiB with their identities): of 10,000 images those
 down to a false match rate of 2e-2, of a million down to 2e-6. Below, thresholds are edges of bins."""
 
-HARDEST = 24
-"""How many of the hardest pairs are kept with their indices, for people to look at."""
+HARDEST = 240
+"""How many of the hardest pairs are kept with their indices: more than are shown, as nobody is shown often."""
 
 
 class ScoredPair(NamedTuple):
