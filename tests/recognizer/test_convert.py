@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 
@@ -67,6 +69,22 @@ def test_float16_is_half_and_nearly_the_same(lively_file: Path, drawn_crops: np.
         found = load_recognizer(path, backend=backend).embed(drawn_crops)  # type: ignore[arg-type]
         assert ((found * wanted).sum(1) > 0.9999).all() and np.abs(found - wanted).max() > 0
     assert path.stat().st_size < 0.6 * lively_file.stat().st_size
+
+
+def test_every_file_is_valid_onnx_and_opens_in_other_runtimes(
+    lively_file: Path, quantised: Path, drawn_crops: np.ndarray, tmp_path: Path
+) -> None:
+    half = saved(to_float16(onnx.load(str(lively_file))), "float16", lively_file, tmp_path / "half.onnx")
+    for path in (lively_file, half, quantised):
+        onnx.checker.check_model(onnx.load(str(path)), full_check=True)
+        openvino.Core().read_model(str(path))
+    pixels = to_pixels(list(drawn_crops[:2]), load_recognizer(half).contract)
+    for path in (lively_file, half):
+        network = cv2.dnn.readNetFromONNX(str(path))
+        network.setInput(pixels)
+        rows = network.forward().astype(np.float64)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        assert ((rows * load_recognizer(path).embed(drawn_crops[:2])).sum(1) > 0.999).all(), path
 
 
 def test_onnxruntime_also_runs_a_float16_file_as_it_is(

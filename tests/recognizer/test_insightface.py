@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +17,7 @@ from vultus.data import FaceDataset
 from vultus.errors import VultusError
 from vultus.models import create_model
 from vultus.recognizer import load_recognizer, write_card
-from vultus.recognizer.compatible import for_insightface
+from vultus.recognizer.compatible import compatible
 from vultus.workflows import export
 from vultus.zoo import Preprocessing
 
@@ -92,17 +93,38 @@ def test_nodes_of_the_networks_own_do_not_mislead_it(crops: np.ndarray, tmp_path
     np.testing.assert_allclose(theirs(tmp_path / "mended.onnx", crops), wanted, atol=2e-5)
 
 
-def test_sface_with_its_preprocessing_inside(crops: np.ndarray, tmp_path: Path) -> None:
-    export("sface", tmp_path / "sface.onnx", compatible="insightface")
-    wanted = load_recognizer("sface").embed(crops)
-    np.testing.assert_allclose(theirs(tmp_path / "sface.onnx", crops), wanted, atol=2e-5)
+def test_sface_is_right_as_it_is_and_keeps_its_thresholds(crops: np.ndarray, tmp_path: Path) -> None:
+    wanted = load_recognizer("sface")
+    for package in ("insightface", "opencv"):
+        card = export("sface", tmp_path / f"{package}.onnx", compatible=package)
+        assert card.contract == wanted.contract and card.calibration == wanted.calibration is not None
+    np.testing.assert_allclose(theirs(tmp_path / "insightface.onnx", crops), wanted.embed(crops), atol=2e-5)
+    np.testing.assert_allclose(opencvs(tmp_path / "opencv.onnx", crops), wanted.embed(crops), atol=2e-4)
+
+
+def opencvs(path: Path, crops: np.ndarray) -> np.ndarray:
+    """As OpenCV's samples do it: a BGR crop of 112x112 in, a row out."""
+    recognizer = cv2.FaceRecognizerSF.create(str(path), "")
+    rows = np.concatenate([recognizer.feature(np.ascontiguousarray(crop[..., ::-1])) for crop in crops])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "how", [Preprocessing(), dataclasses.replace(Preprocessing(), color="BGR")], ids=["rgb", "bgr"]
+)
+def test_a_network_of_ours_in_opencv(how: Preprocessing, crops: np.ndarray, tmp_path: Path) -> None:
+    path = written(Path("net.onnx"), how, tmp_path)
+    wanted = load_recognizer(path).embed(crops)
+    export(path, tmp_path / "cv.onnx", compatible="opencv")
+    np.testing.assert_allclose(opencvs(tmp_path / "cv.onnx", crops), wanted, atol=2e-4)
+    np.testing.assert_allclose(load_recognizer(tmp_path / "cv.onnx").embed(crops), wanted, atol=2e-5)
 
 
 def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
     path = written(Path("net.onnx"), Preprocessing(), tmp_path)
     large = dataclasses.replace(load_recognizer(path).contract, crop_size=(160, 160))
     with pytest.raises(VultusError, match="160x160"):
-        for_insightface(onnx.load(str(path)), large)
+        compatible(onnx.load(str(path)), large, "insightface")
     with pytest.raises(VultusError, match="--flip"):
         export(path, tmp_path / "x.onnx", compatible="insightface", flip=True)
     assert not (tmp_path / "x.onnx").exists()

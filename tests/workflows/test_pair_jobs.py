@@ -53,6 +53,23 @@ def test_a_list_gives_accuracy_and_rates(procedural: Path, tmp_path: Path) -> No
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_an_image_of_which_there_are_several_crops_is_refused_where_a_pair_names_it(
+    procedural: Path, tmp_path: Path
+) -> None:
+    data = FaceDataset.open(procedural)
+    write_list(tmp_path / "pairs", data)
+    assert evaluate_pairs(EMBEDDER, data, tmp_path / "pairs.txt").missing == 0
+    named = data.sources.index(f"{data.identities[0]}/001")
+    assert data.identities[-1] not in (tmp_path / "pairs.txt").read_text()
+    other = data.sources.index(f"{data.identities[-1]}/000")
+    twice = data.subset(np.array([*range(len(data)), other]))
+    assert evaluate_pairs(EMBEDDER, twice, tmp_path / "pairs.txt").missing == 0
+    twice = data.subset(np.array([*range(len(data)), named]))
+    with pytest.raises(VultusError) as refused:
+        evaluate_pairs(EMBEDDER, twice, tmp_path / "pairs.txt")
+    assert refused.value.code == "several_crops" and refused.value.fields["sources"] == [data.sources[named]] * 2
+
+
 def test_folders_before_the_paths_do_not_matter(procedural: Path, tmp_path: Path) -> None:
     data = FaceDataset.open(procedural)
     rows = write_list(tmp_path / "pairs", data)

@@ -139,7 +139,9 @@ def export(
         float | None, typer.Option(help="Points of TAR at FAR 1e-3 that a precision may cost.", show_default="0.5")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the mirror image's embedding, at twice the cost.")] = False,
-    compatible: Annotated[str | None, typer.Option(help="insightface: a file for that package too.")] = None,
+    compatible: Annotated[
+        str | None, typer.Option(help="insightface, or opencv (cv2.FaceRecognizerSF): a file for that package too.")
+    ] = None,
     detector: Annotated[
         str | None, typer.Option(help="What will find faces for it: the shipped calibration on such crops is kept.")
     ] = None,

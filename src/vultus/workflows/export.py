@@ -73,7 +73,8 @@ def export(
         check_data: a view to measure on; its figures go into the card, and a conversion that costs more than
             `max_loss` points (`conversion.MAX_LOSS`) of TAR at FAR 1e-3 is refused.
         flip: embeddings are those of the crop and its mirror image, added.
-        compatible: "insightface" for a file that the package `insightface` prepares crops for as it must.
+        compatible: "insightface" or "opencv", for a file that this package prepares crops for as it must; with OpenCV's
+            FaceRecognizerSF the file is run once.
         detector: what will find faces: of the shipped calibrations of a published model, the one on its crops is kept.
 
     Raises:
@@ -95,12 +96,17 @@ def export(
     if flip:
         source.card = _changed(source.card, flip=True)
     if compatible is not None:
-        from vultus.recognizer.compatible import for_insightface
+        from vultus.recognizer.compatible import compatible as made_compatible
 
-        changed, contract = for_insightface(source.model, source.card.contract)
+        changed, contract = made_compatible(source.model, source.card.contract, compatible)
         source.model, source.card = changed, _changed(source.card, **vars(contract))
     converted, card = _convert(source, PRECISIONS.get(precision or "", source.card.contract.precision), crops)
     recognizer = Recognizer(converted, card, models_dir=models_dir)
+    if compatible == "opencv":
+        from vultus.models.parity import parity_crops
+        from vultus.recognizer.compatible import check_opencv
+
+        check_opencv(converted, parity_crops(), recognizer.embed(parity_crops()), out.parent)
     if card.contract.precision == "bfloat16" and not computes_bfloat16():
         raise VultusError("--precision bf16: this processor has no bfloat16, so nothing could be measured; use another")
     if out.suffix.lower() == ".pte" and card.contract.precision != "float32":
@@ -141,10 +147,12 @@ def _check_options(
         raise VultusError("--max-loss has no effect without a lower --precision; leave it out")
     if suffix == ".pte" and lossy:
         raise VultusError(f"--precision {precision}: ExecuTorch files are written in fp32 only")
-    if compatible not in (None, "insightface"):
-        raise VultusError(f"--compatible {compatible}: only 'insightface' is known")
-    if compatible is not None and (suffix != ".onnx" or precision == "bf16"):
+    if compatible not in (None, "insightface", "opencv"):
+        raise VultusError(f"--compatible {compatible}: choose insightface or opencv")
+    if compatible == "insightface" and (suffix != ".onnx" or precision == "bf16"):
         raise VultusError("--compatible insightface: that package runs .onnx files in fp32, fp16 or int8")
+    if compatible == "opencv" and (suffix != ".onnx" or lossy):
+        raise VultusError("--compatible opencv: FaceRecognizerSF is checked with .onnx files in fp32 only")
 
 
 def _open(

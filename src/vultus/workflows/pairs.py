@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -226,21 +228,35 @@ def _whose(pairs: Pairs, data: FaceDataset, first: np.ndarray, second: np.ndarra
 
 
 def rows_of(pairs: Pairs, data: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the view of each pair's two images, -1 where an image is not there."""
+    """Rows of the view of each pair's two images, -1 where an image is not there.
+
+    VultusError, code several_crops, where the data has several crops of what a pair names.
+    """
     if pairs.paths:
         by_source = match_paths(data.sources, {path for pair in pairs.paths for path in pair})
         rows = [[by_source.get(path, -1) for path in pair] for pair in pairs.paths]
     else:
-        by_number: dict[tuple[str, int], int] = {}
+        by_number: dict[tuple[str, int], list[int]] = {}
         for row, source in enumerate(data.sources):
             if digits := re.search(r"(\d+)$", Path(source).stem):
-                by_number[data.identities[data.labels[row]], int(digits[1])] = row
-        rows = [
-            [by_number.get((name, number), -1) for name, number in zip(names, numbers, strict=True)]
-            for names, numbers in zip(pairs.names, pairs.numbers, strict=True)
-        ]
+                by_number.setdefault((data.identities[data.labels[row]], int(digits[1])), []).append(row)
+        wanted = [list(zip(n, k, strict=True)) for n, k in zip(pairs.names, pairs.numbers, strict=True)]
+        for name, number in itertools.chain.from_iterable(wanted):
+            if len(found := by_number.get((name, number), ())) > 1:
+                _refuse_several(f"{name} {number}", [data.sources[row] for row in found])
+        rows = [[by_number.get(image, [-1])[0] for image in pair] for pair in wanted]
     table = np.asarray(rows, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
+
+
+def _refuse_several(image: str, sources: list[str]) -> NoReturn:
+    raise VultusError(
+        f"the pairs name {image}, of which the dataset has {len(sources)} crops (of {sources[0]} and {sources[1]}); "
+        "build it with one face a photograph, and no two of one number",
+        code="several_crops",
+        image=image,
+        sources=sources,
+    )
 
 
 def match_paths(sources: list[str], wanted: set[str]) -> dict[str, int]:
@@ -262,9 +278,7 @@ def match_paths(sources: list[str], wanted: set[str]) -> dict[str, int]:
                 continue
             found = {path: short[key] for key, path in keys.items() if key in short}
             if several := [path for path, rows in found.items() if len(rows) > 1]:
-                raise VultusError(
-                    f"the dataset has {len(found[several[0]])} faces of {several[0]}; build it with one each"
-                )
+                _refuse_several(several[0], [sources[row] for row in found[several[0]]])
             return {path: rows[0] for path, rows in found.items()}
     return {}
 

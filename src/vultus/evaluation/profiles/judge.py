@@ -1,7 +1,7 @@
 """Whether a recogniser is good enough for an application: decided by the interval, never by the measured value alone.
 
-PASS                  the lower bound of the 95 % interval reaches the goal, and the people are enough not to have missed
-                      a share of people that would undo it
+PASS                  the lower bound of the 95 % interval reaches the goal, by enough people that none was missed
+                      who would undo it
 FAIL                  its upper bound is below the goal
 NOT ENOUGH EVIDENCE   anything else, and what would decide it
 """
