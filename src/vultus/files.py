@@ -109,6 +109,18 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)
 
 
+def refuse_same(output: str | Path | None, *inputs: object) -> None:
+    """VultusError, code output_is_input, where `output` is one of the files that are read, by whatever name.
+
+    `inputs` may be names that are no files, or None. To be called before anything is read or written.
+    """
+    for given in inputs if output is not None else ():
+        with contextlib.suppress(OSError, ValueError):  # either is missing, or no file at all
+            if isinstance(given, str | Path) and os.path.samefile(str(output), given):
+                told = f"{output} would overwrite {given}, which is read; give another path to write to"
+                raise VultusError(told, code="output_is_input", path=output)
+
+
 @contextmanager
 def parsing(path: str | Path, what: str, mend: str, error: type[VultusError] = FileError) -> Iterator[None]:
     """Turn any fault of a parser into one line: "PATH is no WHAT, or it is damaged (…); MEND". Code: malformed."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import vultus.gallery as gallery_room
@@ -17,7 +20,8 @@ from vultus.errors import VultusError
 from vultus.gallery import Gallery
 from vultus.gallery.custody import ConsentGiven
 from vultus.gallery.settings import Settings
-from vultus.zoo import Contract
+from vultus.zoo import Contract, model_file
+from vultus.zoo.locate import find_file
 
 
 class Rows:
@@ -169,6 +173,31 @@ def test_the_newest_entries_of_the_log_are_listed_or_all_from_the_start(place):
     assert [one["seq"] for one in answer("audit", "--limit", "2")] == every[-2:]
     assert [one["seq"] for one in answer("audit", "--limit", "2", "--after", "1")] == [2, 3]
     assert [one["seq"] for one in answer("audit", "--kind", "enrolled", "--limit", "1")] == every[-1:]
+
+
+def test_no_output_takes_the_place_of_an_input(place, tmp_path):
+    """Under another name of the same file, too; nothing is changed."""
+    picture, listed = tmp_path / "a.jpg", tmp_path / "people.csv"
+    Image.new("RGB", (64, 64)).save(picture)
+    listed.write_text("person,image\nzoe,a.jpg\n")
+    os.link(picture, tmp_path / "b.jpg")
+    os.symlink(place, tmp_path / "link.db")
+    model = shutil.copy(find_file(model_file("sface", "recognizer"), None), tmp_path / "m.onnx")
+    os.chmod(model, 0o600)
+    before = {path: path.read_bytes() for path in (picture, listed, place, model)}
+    commands = [
+        ["gallery", "identify", "a.jpg", "--draw", "b.jpg"],
+        ["gallery", "identify", "a.jpg", "--draw", "./a.jpg"],
+        ["gallery", "import", "people.csv", "--report", "people.csv"],
+        ["gallery", "backup", "link.db", "--overwrite"],
+        ["gallery", "erase", "alice", "--receipts", "link.db"],
+        ["export", "m.onnx", "--out", "./m.onnx"],
+        ["evaluate", "m.onnx", "nowhere", "--calibration", "m.onnx"],
+    ]
+    for words in commands:
+        result = CliRunner().invoke(app, words)
+        assert isinstance(result.exception, VultusError) and result.exception.code == "output_is_input", words
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_each_setting_says_what_it_means(place):

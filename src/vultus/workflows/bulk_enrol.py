@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
-from vultus.files import writing
+from vultus.files import refuse_same, writing
 from vultus.terminal import exit_code, track
 from vultus.workflows.bulk_sources import Entry, Photo, open_source
 
@@ -87,6 +87,7 @@ def bulk_enrol(
     """
     if select not in (None, "largest", "center"):
         raise VultusError(f"unknown selection {select!r}; choose largest or center")
+    refuse_same(report, source, gallery.label)
     people = open_source(source)
     total = people.check()
     settings = gallery.info.settings

@@ -14,7 +14,7 @@ from vultus.evaluation.auc import auc_interval
 from vultus.evaluation.calibration import People, calibrate_scores
 from vultus.evaluation.profiles import Judgement, Profile, judge, load_profile
 from vultus.evaluation.scores import PairScores, all_pairs
-from vultus.files import save_atomically
+from vultus.files import refuse_same, save_atomically
 from vultus.workflows.against import compare_with
 from vultus.workflows.baselines import beside
 from vultus.workflows.embedder import Embedder, of_recognizer, open_embedder
@@ -77,6 +77,7 @@ def evaluate(
         VultusError: a model or dataset that cannot be opened, one identity only, no identity with two images, people
             whom the recogniser's thresholds were chosen on.
     """
+    refuse_same(calibration, model, against, profile, groups)
     embedder = model if isinstance(model, Embedder) else _embedder(model, models_dir)
     options = {"--calibration": calibration, "--max-per-identity": max_per_identity, "--source": source}
     options |= {"--against": against, "--profile": profile, "--groups": groups}

@@ -15,7 +15,7 @@ from vultus.data.failures import lost_comparisons
 from vultus.errors import CalibrationError, VultusError
 from vultus.evaluation import Calibration, calibrate
 from vultus.evaluation.calibration import People
-from vultus.files import save_atomically
+from vultus.files import refuse_same, save_atomically
 from vultus.recognizer import Card, Recognizer, model_card, open_model, write_card
 from vultus.recognizer.backends import computes_bfloat16
 from vultus.recognizer.convert import CROPS, PRECISIONS, to_float16, to_int8, tool
@@ -82,6 +82,8 @@ def export(
             that costs too much. Nothing is written then.
     """
     out = Path(out)
+    for written in (out, *map(out.with_suffix, (".md", ".bin", ".json"))):
+        refuse_same(written, model)
     _check_options(out, precision, calibration_crops, check_data, max_loss, compatible)
     crops = FaceDataset.open(calibration_crops) if calibration_crops is not None else None
     checked = FaceDataset.open(check_data) if check_data is not None else None

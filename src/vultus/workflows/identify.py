@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.errors import ImageError, VultusError
-from vultus.files import writing
+from vultus.files import refuse_same, writing
 
 if TYPE_CHECKING:
     from vultus.gallery import Gallery, Identified
@@ -32,6 +32,7 @@ def identify_photographs(
         return _identified(gallery, images, fpir=fpir, where=where, k=k, at_least=at_least)
     if draw.suffix.lower() not in FORMATS:
         raise VultusError(f"cannot write {draw}: give a path that ends in {', '.join(FORMATS)}")
+    refuse_same(draw, *images, gallery.label)
     with writing(draw, mode=0o600) as file:  # opened before a search that the audit log would show; it holds names
         results, skipped = _identified(gallery, images, fpir=fpir, where=where, k=k, at_least=at_least)
         file.write(drawn(*results[0], draw.suffix))

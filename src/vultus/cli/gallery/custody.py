@@ -129,7 +129,7 @@ def sweep(
     with at.open() as people:
         if erase and not yes:
             _ask(lambda: f"Erase {count(len(people.custody.due()), 'person', 'people')} for good?")
-        with _receipt_file(receipts if erase else None) as write:
+        with _receipt_file(at, receipts if erase else None) as write:
             done = people.custody.sweep(dry_run=not erase, confirm_time=confirm_time)
             kept = write(done.receipts)
     doubted = [] if done.doubt is None else [f"{done.doubt}: --erase asks for --confirm-time"]
@@ -224,7 +224,7 @@ def erase(
             _ask(
                 lambda: f"Erase {', '.join(one.person.external_id for one in found)} ({count(templates, 'template')})?"
             )
-        with _receipt_file(receipts) as write:
+        with _receipt_file(at, receipts) as write:
             done = gallery.custody.erase(*(people or ()), reason=reason)
             kept = write(done.receipts)
 
@@ -242,7 +242,7 @@ def _erase_returned(at: At, yes: bool, receipts: Path | None) -> NoReturn:
     with at.store() as store:
         if not yes:
             _ask(lambda: "Erase everybody whom the ledger says was erased?")
-        with _receipt_file(receipts) as write:
+        with _receipt_file(at, receipts) as write:
             done = erase_returned(store)
             kept = write(done.receipts)
     _tell_erased(at, done, receipts, kept, lambda: say(f"{count(len(done.receipts), 'erasure')} made good"))
@@ -317,13 +317,15 @@ def _ask(question: Callable[[], str]) -> None:
 
 
 @contextmanager
-def _receipt_file(path: Path | None) -> Iterator[Callable[[Sequence[Receipt]], bool]]:
+def _receipt_file(at: At, path: Path | None) -> Iterator[Callable[[Sequence[Receipt]], bool]]:
     """What writes receipts to the end of a file that is opened before anybody is erased; whether it could."""
     if path is None:
         yield lambda _: True
         return
     from vultus.errors import FileError
+    from vultus.files import refuse_same
 
+    refuse_same(path, at.gallery)
     try:
         file = path.open("ab", buffering=0)
     except (OSError, ValueError) as error:

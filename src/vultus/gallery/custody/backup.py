@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, Table, func, insert, select
 
 from vultus.errors import FileError, VultusError
-from vultus.files import working_folder, writing
+from vultus.files import refuse_same, working_folder, writing
 from vultus.gallery.audit import anchor
 from vultus.gallery.custody.erase import sweep_leftovers
 from vultus.gallery.protection import KeyEncryptionKey, ProtectionError, read_header, read_sealed, seal_into
@@ -64,6 +64,7 @@ def backup(store: Store, path: str | Path, *, overwrite: bool = False, progress:
     not_a_file, no_folder, unwritable.
     """
     path = Path(path)
+    refuse_same(path, store.label)
     if path.is_dir() or (path.exists() and not overwrite):
         raise VultusError(
             f"{path} is there already; choose another name, or say that it may be overwritten", code="exists", path=path
