@@ -38,3 +38,14 @@ def test_lines_tables_and_json_steer_nothing(capsys: pytest.CaptureFixture[str])
     written = "".join(capsys.readouterr())
     assert not [c for c in written if not c.isprintable() and c != "\n"]
     assert json.loads(written[written.index("{") : written.index("}") + 1]) == {"name": STEERING}
+
+
+def test_in_a_pipe_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(terminal.track(range(3), "align faces")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""  # less than ten seconds
+    monkeypatch.setattr(terminal, "EVERY", 0)
+    assert list(terminal.track(range(2), "align faces")) == [0, 1]
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("align faces: 1 of 2 (50%)") and last.startswith("align faces: 2 of 2 (100%)")

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WIDE = 10_000
 """Columns of a pipe: no table is wider."""
+EVERY = 10.0
+"""Seconds from one line of progress to the next."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -119,14 +122,37 @@ def say_json(value: object) -> None:
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None, unit: str = "") -> Iterator[T]:
-    """Yield from `iterable` under a bar with rate and time left on stderr; silent where stderr is no terminal."""
+    """Yield from `iterable` under a bar with rate and time left on stderr; see `bar`."""
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)  # pyright: ignore[reportArgumentType]
     with bar(description, total) as told:
         for done, item in enumerate(iterable, 1):
             yield item
-            if told is not None:
-                told(done, total, f"{told.speed:,.0f} {unit}/s".replace(" /", "/") if told.speed else "")
+            told(done, total, f"{told.speed:,.0f} {unit}/s".replace(" /", "/") if told.speed else "")
+
+
+class Lines:
+    """How far it has got where nobody sees a bar, as in a log: a line every `EVERY` seconds; called as `Bar` is."""
+
+    def __init__(self, description: str, done: int) -> None:
+        self._description, self._first, self._done = description, done, done
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int | None, note: str = "") -> None:
+        self._done = done
+        if (now := time.monotonic()) - self._told < EVERY:
+            return
+        self._told = now
+        share, left = "", ""
+        if total:
+            share = f" of {total:,} ({done / total:.0%})"
+            left = f", {(total - done) / self.speed:,.0f} s left" if self.speed else ""
+        say(f"{self._description}: {done:,}{share}{left}{f'  {note}' if note else ''}", err=True)
+
+    @property
+    def speed(self) -> float:
+        """Of what is done, per second; 0 until it is known."""
+        return (self._done - self._first) / max(1e-9, time.monotonic() - self._began)
 
 
 class Bar:
@@ -145,10 +171,10 @@ class Bar:
 
 
 @contextmanager
-def bar(description: str, total: int | None = None, done: int = 0) -> Iterator[Bar | None]:
-    """A bar with time left on stderr, for what tells how far it has got; None where stderr is no terminal."""
+def bar(description: str, total: int | None = None, done: int = 0) -> Iterator[Bar | Lines]:
+    """A bar with time left on stderr, for what tells how far it has got; `Lines` where stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield None
+        yield Lines(description, done)
         return
     from rich.console import Console
     from rich.progress import (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vultus.errors import CalibrationError
 from vultus.gallery import Candidate, Kind, explain
 from vultus.gallery.decision import (
+    FPIR,
     claim_threshold,
     decide,
     decide_claim,
@@ -23,6 +24,7 @@ from vultus.gallery.decision import (
     weigh,
 )
 from vultus.gallery.investigation import investigation
+from vultus.gallery.rates import relaxed
 
 
 @pytest.fixture
@@ -83,6 +85,19 @@ def test_the_threshold_of_a_search_rises_with_the_gallery(recognizer):
     assert 1 - (1 - many.fmr) ** 100 == pytest.approx(0.01)
     assert "cautious" in explain(many)
     assert "0.01" in explain(many)
+
+
+@pytest.mark.parametrize("templates", [0, 1, 10, 10**3, 10**6])
+def test_without_a_rate_the_lowest_that_is_supported_is_used_and_announced(recognizer, templates):
+    calibration = recognizer.calibration
+    lowest = expected_fpir(calibration.floor, max(1, templates))
+    threshold = search_threshold(calibration, None, templates)
+    assert threshold.fpir == pytest.approx(max(FPIR, lowest))
+    assert (relaxed(threshold) is not None) == (lowest > FPIR)
+    if lowest > FPIR:
+        assert threshold.score == calibration.points[-1].threshold  # the highest that was measured
+    else:
+        assert threshold == search_threshold(calibration, FPIR, templates)
 
 
 def test_a_rate_that_no_data_supports_is_refused(recognizer):

@@ -57,8 +57,12 @@ _EXTRAS = {
     "executorch": "executorch",
     "psycopg": "postgresql",
     "pymilvus": "milvus",
+    "safetensors": "train",
+    "yaml": "train",
 }
 """Which extra installs a module that the base install leaves out."""
+_TRAIN = ("compare", "demo", "finetune", "train")
+"""Commands that need the extra `train`, whatever they import first."""
 
 
 def _tell_version(wanted: bool) -> None:
@@ -206,6 +210,8 @@ def main() -> None:
         sys.exit(2)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra == "evaluate" and sys.argv[1:2] and sys.argv[1] in _TRAIN:
+            extra = "train"  # which holds the other: nobody is sent twice
         if extra is None:
             raise
         fail(f"this needs {error.name}, which the extra {extra!r} installs: uv add 'vultus[{extra}]'")

@@ -49,7 +49,8 @@ def draw_decisions(image: np.ndarray, found: Sequence[Identified]) -> np.ndarray
     for place in sorted(range(len(found)), key=lambda index: boxes[index][1]):
         decision = found[place].decision
         color, ink = _COLORS[decision.kind]
-        text, font = _fitted(draw, _label(decision), max(11, round(max(height, width) * _TEXT_SIZE)), width)
+        number = f"{place + 1}: " if len(found) > 1 else ""  # as in the table beside it
+        text, font = _fitted(draw, number + _label(decision), max(11, round(max(height, width) * _TEXT_SIZE)), width)
         pad = max(2, line)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         size = (right - left + 2 * pad, bottom - top + 2 * pad)

@@ -17,7 +17,7 @@ from vultus.gallery import enrolment, moving, photographs, searching
 from vultus.gallery.binding import Binding, Info, Place
 from vultus.gallery.custodian import Custodian
 from vultus.gallery.custody import ConsentGiven
-from vultus.gallery.decision import FMR, FPIR, Decision, Verified, search_threshold
+from vultus.gallery.decision import FMR, Decision, Verified, search_threshold
 from vultus.gallery.enrolment import Enrolled, Request
 from vultus.gallery.moving import Moved
 from vultus.gallery.names import clean_metadata, clean_name
@@ -201,7 +201,7 @@ class Gallery:
     def identify(
         self,
         image: Image,
-        fpir: float = FPIR,
+        fpir: float | None = None,
         k: int = 5,
         *,
         where: Mapping[str, Any] | None = None,
@@ -211,7 +211,8 @@ class Gallery:
 
         Args:
             fpir: how often a stranger may be named, for example 0.001; the threshold follows from it, the recogniser's
-                calibration and the number of templates searched (`search_threshold`).
+                calibration and the number of templates searched. Without it 0.001, or where the calibration supports
+                none so low at this size, the lowest that it does: `decision.threshold.fpir` (`search_threshold`).
             k: candidates listed a face, at least 2.
             where: search only people whose metadata has these values.
             at_least: a number of the change sequence that the search must have seen.
@@ -235,7 +236,7 @@ class Gallery:
         self,
         embeddings: np.ndarray,
         contract_id: str,
-        fpir: float = FPIR,
+        fpir: float | None = None,
         k: int = 5,
         *,
         where: Mapping[str, Any] | None = None,
@@ -248,7 +249,7 @@ class Gallery:
         calibration = self._binding.calibration
         return searching.identify(self._binding, current, probes, contract_id, calibration, fpir, k, where)
 
-    def threshold(self, fpir: float = FPIR) -> Threshold:
+    def threshold(self, fpir: float | None = None) -> Threshold:
         """The threshold that `identify` would use now."""
         current = self._binding.current()
         return search_threshold(self._binding.calibration, fpir, len(current.view) if current else 0)

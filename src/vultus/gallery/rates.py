@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import expm1, log1p
 from typing import Any
 
@@ -76,14 +76,30 @@ def fpir_warning(fpir: float, templates: int) -> str | None:
     return f"with {templates_in_words(templates)} enrolled, {often} will be named as somebody who they are not"
 
 
-def search_threshold(calibration: Calibration, fpir: float, templates: int) -> Threshold:
+def search_threshold(calibration: Calibration, fpir: float | None, templates: int) -> Threshold:
     """The threshold at which a stranger matches anyone with probability at most about `fpir`.
+
+    None: `FPIR`, or where the calibration supports none so low over so many templates, the lowest that it does.
 
     FPIR = 1 - (1 - FMR)^N with N the number of templates, as if comparisons were independent. Templates of one person
     are alike, so the true rate is rather lower: a cautious estimate, no measurement at this size. It holds for
     strangers like those of the calibration; relatives and children match more often.
     """
-    return calibration.threshold_for_fpir(fpir, templates)
+    lowest = expected_fpir(calibration.floor, max(1, templates))
+    if fpir is None and lowest > FPIR:
+        return replace(calibration.threshold_at(calibration.floor), fpir=lowest, templates=max(1, templates))
+    return calibration.threshold_for_fpir(FPIR if fpir is None else fpir, templates)
+
+
+def relaxed(threshold: Threshold) -> str | None:
+    """One line where `search_threshold` without a rate had to take a higher one than `FPIR`; else None."""
+    if threshold.fpir is None or threshold.fpir <= FPIR:
+        return None
+    return (
+        f"the calibration supports no FPIR below {rate_in_words(threshold.fpir)} over "
+        f"{templates_in_words(threshold.templates or 0)}, so that is used in place of {rate_in_words(FPIR)}; calibrate "
+        "on more people (`vultus evaluate MODEL DATA --calibration FILE`), or search fewer with --where"
+    )
 
 
 def claim_threshold(calibration: Calibration, fmr: float, templates: int) -> Threshold:

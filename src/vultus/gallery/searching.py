@@ -67,7 +67,7 @@ def identify(
     probes: Sequence[Probe],
     contract_id: str,
     calibration: Calibration,
-    fpir: float,
+    fpir: float | None,
     k: int,
     where: Mapping[str, Any] | None,
 ) -> list[Decision]:
@@ -85,6 +85,7 @@ def identify(
     among = _among(binding, current, where)
     searched = current.view.count(among)
     threshold = search_threshold(calibration, fpir, searched)
+    fpir = threshold.fpir
     # The second best decides between match and ambiguous, so it is always looked at.
     hits = _search(current, probes, max(2, k), among)
 
@@ -242,7 +243,7 @@ def _log(
     current: Current | EngineCurrent,
     decisions: Sequence[Decision],
     people: Mapping[str, Person],
-    fpir: float,
+    fpir: float | None,
 ) -> None:
     """An entry a decision; where it names several people, one about each of them."""
     for decision in decisions:

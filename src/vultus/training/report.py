@@ -32,7 +32,7 @@ class Reporter:
 
 
 class _Bar:
-    def __init__(self, shown: terminal.Bar | None, steps: int, done: int) -> None:
+    def __init__(self, shown: terminal.Bar | terminal.Lines | None, steps: int, done: int) -> None:
         self._shown, self._steps, self._done, self._loss = shown, steps, done, float("nan")
 
     def total(self, steps: int) -> None:

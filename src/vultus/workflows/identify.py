@@ -21,13 +21,16 @@ def identify_photographs(
     gallery: Gallery,
     images: Sequence[Path],
     *,
-    fpir: float,
+    fpir: float | None,
     draw: Path | None = None,
     where: Mapping[str, Any] | None = None,
     k: int = 5,
     at_least: int | None = None,
 ) -> tuple[list[tuple[Path, list[Identified]]], list[tuple[Path, str]]]:
-    """([(photograph, faces with decisions)], [(skipped photograph, reason)]); raises only where every one failed."""
+    """([(photograph, faces with decisions, from left to right)], [(skipped photograph, reason)]).
+
+    Raises only where every one failed.
+    """
     if draw is None:
         return _identified(gallery, images, fpir=fpir, where=where, k=k, at_least=at_least)
     if draw.suffix.lower() not in FORMATS:
@@ -45,7 +48,8 @@ def _identified(
     results, skipped, first = [], [], None
     for path in images:
         try:
-            results.append((path, gallery.identify(path, **options)))
+            found = gallery.identify(path, **options)
+            results.append((path, sorted(found, key=lambda item: float(item.face.box[0]))))  # as they are read
         except ImageError as error:
             skipped.append((path, str(error.fields.get("reason", error))))
             first = first or error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,12 +122,16 @@ def import_(
 
     Exit code 0 if anybody is enrolled by the end, 1 if nobody could be.
     """
+    from vultus.errors import CalibrationError
+    from vultus.gallery.rates import relaxed
     from vultus.workflows.bulk_enrol import bulk_enrol
 
     given = consent(basis, text, purpose, expires)
     with at.open(model, create=True) as people:
         done = bulk_enrol(people, source, select=select, consent=given, new_only=new_only, report=report)
         where = people.describe()
+        with suppress(CalibrationError):  # without a calibration nothing can be searched, which `describe` says
+            warn(filter(None, [relaxed(people.threshold())]))
     at.answer({**done.to_dict(), "report": None if report is None else str(report)}, lambda: _tell(done, where, report))
     if done.interrupted:
         say("interrupted; the same command goes on, quickest with --new-only", err=True)

@@ -32,7 +32,14 @@ def register(app: typer.Typer) -> None:
 def identify(
     at: At,
     images: Annotated[list[Path], typer.Argument(help="Photographs with any number of faces.")],
-    fpir: Annotated[float, typer.Option(help="Share of strangers' searches that may name somebody.")] = 0.001,
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of strangers' searches that may name somebody; 0.001, or the lowest that the calibration "
+            "supports at this size.",
+            show_default=False,
+        ),
+    ] = None,
     where: Where = None,
     candidates: Annotated[int, typer.Option("-k", "--candidates", help="How many to list a face.", min=1)] = 5,
     at_least: Annotated[
@@ -45,6 +52,7 @@ def identify(
     """Say of every face who it is. Or that nobody enrolled is like it, at the error rate you choose."""
     from vultus.errors import VultusError
     from vultus.gallery import explain
+    from vultus.gallery.rates import relaxed
     from vultus.workflows.identify import identify_photographs
 
     if draw is not None and len(images) != 1:
@@ -58,6 +66,9 @@ def identify(
     decisions = [item.decision for _, found in results for item in found]
     for path, reason in skipped:
         say(f"skipped {path}: {reason}", err=True)
+    used = decisions[0].threshold if decisions else threshold
+    if fpir is None and used is not None and (told := relaxed(used)):
+        warn([told])
     warn(dict.fromkeys(d.warning for d in decisions if d.warning))
 
     def lines() -> None:
@@ -70,7 +81,6 @@ def identify(
                 if item.decision.reasons
             ]
             table(shown(path), columns, rows, notes if rows else ["no face found"])
-        used = decisions[0].threshold if decisions else threshold
         looked = [d for d in decisions if d.kind.value != "low_quality"]
         if looked and not any(d.searched for d in looked):
             say("nobody was searched" + ("" if wanted is None else ": nobody enrolled meets --where"))
