@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import platform
 import subprocess
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 import vultus
@@ -63,7 +63,7 @@ class Run:
             "format": FORMAT,
             "vultus": vultus.__version__,
             "commit": _commit(),
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe_digests": _digests(recipe),
             **facts,
             "python": platform.python_version(),
         }
@@ -98,47 +98,56 @@ class Run:
         self.facts |= facts
         save_atomically((json.dumps(self.facts, indent=2) + "\n").encode(), self.path / "run.json")
 
-    def rows(self) -> tuple[list[dict[str, str]], int]:
-        """metrics.csv, a dictionary a row; and how many lines hold no row, as a power cut leaves them.
+    def rows(self) -> list[dict[str, str]]:
+        """metrics.csv, a dictionary a row. What is damaged in it is left out: see `damaged_rows`."""
+        return [dict(zip(COLUMNS, cells)) for cells in self._cells() if _is_row(cells)]
 
-        It only tells of the run, so what is damaged in it is left out: the checkpoint decides how the run goes on.
-        """
+    def damaged_rows(self) -> int:
+        """How many lines of metrics.csv are neither its header nor a row. It only tells of the run: that goes on as the
+        checkpoint says."""
+        return sum(not _is_row(cells) and cells != list(COLUMNS) for cells in self._cells())
+
+    def _cells(self) -> list[list[str]]:
         if not self.metrics.is_file():
-            return [], 0
+            return []
         lines = read_file(self.metrics, MOST_METRICS, "the run's").decode(errors="replace").splitlines()
-        cells = [line.split(",") for line in lines]
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in cells if len(row) == len(COLUMNS) and _are_numbers(row)]
-        return rows, len(lines) - len(rows) - (cells[:1] == [list(COLUMNS)])
+        return [line.split(",") for line in lines]
 
     def check_recipe(self) -> None:
         """VultusError, code recipe_edited, where recipe.yaml is no longer what the run was begun with."""
-        now = dict(_leaves(self.recipe.model_dump(mode="json")))
-        begun = dict(_leaves(self.facts.get("recipe", {}))) or now
+        now = _digests(self.recipe)
+        begun = self.facts.get("recipe_digests", now)
         if changed := sorted(key for key in begun.keys() | now.keys() if begun.get(key) != now.get(key)):
-            told = ", ".join(f"{key} {begun.get(key)!r} to {now.get(key)!r}" for key in changed[:4])
             raise VultusError(
-                f"{self.path}/recipe.yaml was edited since the run began ({told}); a resumed run keeps its recipe: "
-                "put it back, or start a new run with another run=",
+                f"{self.path}/recipe.yaml was edited since the run began ({', '.join(changed[:6])}); a resumed run "
+                "keeps its recipe: put it back, or start a new run with another run=",
                 code="recipe_edited",
                 keys=changed,
             )
 
 
-def _are_numbers(cells: list[str]) -> bool:
+def _is_row(cells: list[str]) -> bool:
+    """As many cells as there are columns, a step first, and numbers or nothing."""
     try:
         int(cells[0])
-        return all(np.isfinite(float(cell)) or cell == "nan" for cell in cells if cell)
+        [float(cell) for cell in cells if cell]
+        return len(cells) == len(COLUMNS)
     except ValueError:
         return False
 
 
-def _leaves(values: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """("optimizer.lr", 0.1) and so on."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{at}{name}.")
-        else:
-            yield f"{at}{name}", value
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """A digest of each value, by its dotted key: run.json must not hold paths, which recipe.yaml does."""
+
+    def leaves(values: dict[str, Any], at: str) -> Iterator[tuple[str, Any]]:
+        for name, value in values.items():
+            if isinstance(value, dict) and value:
+                yield from leaves(value, f"{at}{name}.")
+            else:
+                yield f"{at}{name}", value
+
+    found = leaves(recipe.model_dump(mode="json"), "")
+    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12] for key, value in found}
 
 
 class MetricsWriter:
@@ -148,8 +157,8 @@ class MetricsWriter:
     def __init__(self, run: Run, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        rows, self.dropped = run.rows()
-        kept = [row for row in rows if int(row["step"]) <= step]
+        self.dropped = run.damaged_rows()
+        kept = [row for row in run.rows() if int(row["step"]) <= step]
         self._file = run.metrics.open("w", newline="")
         self._csv: csv.DictWriter[str] = csv.DictWriter(self._file, list(COLUMNS), restval="")
         self._csv.writeheader()

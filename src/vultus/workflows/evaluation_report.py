@@ -153,7 +153,7 @@ def curves(run: Path) -> list[Section]:
     """Training curves of a run, if it wrote any."""
     from vultus.training import open_run
 
-    rows, _ = open_run(run).rows()
+    rows = open_run(run).rows()
     if not rows:
         return []
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
