@@ -199,7 +199,7 @@ def test_an_onnx_file_becomes_the_trainable_architecture(name: str, tmp_path: Pa
     assert same(loaded.network, network) > 0.9999
 
 
-@pytest.mark.parametrize("name", ["iresnet18", "mobilefacenet"])
+@pytest.mark.parametrize("name", [pytest.param("iresnet18", marks=pytest.mark.slow), "mobilefacenet"])
 def test_restored_norms_keep_the_embeddings_in_the_first_training_step(name: str, tmp_path: Path) -> None:
     network = lively(name)
     path = tmp_path / "m.onnx"

@@ -30,6 +30,7 @@ def people(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
+@pytest.mark.slow
 def test_a_calibration_is_kept_by_other_people_and_refuses_its_own(people: Path, tmp_path: Path) -> None:
     sface = vultus.load_recognizer("sface")
     data = FaceDataset.open(people / "calibration")

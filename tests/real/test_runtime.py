@@ -61,6 +61,7 @@ def test_sface_is_exact_in_every_runtime(backend: str, crops: np.ndarray) -> Non
     np.testing.assert_allclose(recognizer.embed(crops[:40]), raw, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_published_network_keeps_recognising_in_int8_and_float16(
     shared: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:

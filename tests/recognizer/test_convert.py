@@ -125,6 +125,7 @@ def test_an_openvino_file_with_other_weights_is_refused(lively_file: Path, tmp_p
         load_recognizer(tmp_path / "broken.xml")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ExecuTorch's runtime is tried where it is deployed from")
 def test_a_phone_gets_the_same_embeddings(lively_network: torch.nn.Module, drawn_crops: np.ndarray) -> None:
     from vultus.models.crops import normalise

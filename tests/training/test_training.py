@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_interrupted_run_resumes_in_the_middle_of_an_epoch_with_the_same_losses(
     procedural: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -121,36 +122,38 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(procedural: Path, tmp_pat
     process = subprocess.Popen([sys.executable, "-m", "vultus", "train", "--resume", str(run.path)])
     deadline = time.monotonic() + 90
     while run.load()["step"] <= step and time.monotonic() < deadline:
-        time.sleep(0.2)
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait() == 130
-    assert run.load()["step"] > step
+    assert process.wait() == 130 and run.load()["step"] > step
 
 
-def cut_at_ten(procedural: Path, path: Path) -> Path:
-    """A run of 21 steps that was interrupted after the tenth."""
-    values = recipe(procedural, path, training={"epochs": 3, "evaluate_every": 1})
+@pytest.fixture(scope="module")
+def once_cut(procedural: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "cut"
+    values = recipe(procedural, path, training={"epochs": 3, "evaluate_every": 10})
     path.with_suffix(".yaml").write_text(yaml.safe_dump(values.model_dump(exclude_none=True)))
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(path.with_suffix(".yaml"))], capture_output=True)
     assert done.returncode == 130, done.stderr
     return path
 
 
-@pytest.mark.parametrize("damage", [b"\0" * 4096, b",,,\n"])
-def test_a_damaged_metrics_file_does_not_stop_a_run(
-    procedural: Path, tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = cut_at_ten(procedural, tmp_path / "cut")
-    whole = losses(run)
+@pytest.fixture
+def cut(once_cut: Path, tmp_path: Path) -> Path:
+    """A run of 21 steps that was interrupted after the tenth."""
+    return shutil.copytree(once_cut, tmp_path / "cut")
+
+
+def test_a_damaged_metrics_file_does_not_stop_a_run(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, whole = cut, losses(cut)
     with (run / "metrics.csv").open("ab") as file:
-        file.write(damage)
+        file.write(b",,,\n7,1,0.3\n\xff\xfe\n" + b"\0" * 4096)
     train(run, resume=True)
-    assert "left out 1 damaged line" in capsys.readouterr().err
+    assert "left out 4 damaged line" in capsys.readouterr().err
     assert losses(run)[: len(whole)] == whole and losses(run)[-1][0] == 21
 
 
-def test_a_resumed_run_keeps_its_recipe(procedural: Path, tmp_path: Path) -> None:
-    run = cut_at_ten(procedural, tmp_path / "cut")
+def test_a_resumed_run_keeps_its_recipe(cut: Path) -> None:
+    run = cut
     text = (run / "recipe.yaml").read_text()
     edited = yaml.safe_load(text)
     edited["optimizer"]["lr"], edited["training"]["epochs"] = 0.5, 9

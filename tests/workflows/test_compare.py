@@ -132,6 +132,7 @@ def test_a_report_without_training_lists_what_is_missing(
         compare(three, procedural, out=compared.folder / "nothing", training=False)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(recipe: Callable[..., Path], procedural: Path, tmp_path: Path) -> None:
     long = {"epochs": 100_000, "evaluate_every": 1_000_000}
     recipes = [recipe("long_plain", "softmax", training=long), recipe("long_margin", "cosface", training=long)]
