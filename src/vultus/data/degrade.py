@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from vultus.data.dataset import decode_crop
+from vultus.data.occlude import medical_mask
 
 FACE = 100
 """Pixels of the long side of a face in a 112 crop: from the hairline to the chin (ArcFace's template)."""
@@ -28,3 +31,10 @@ def low_quality(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     quality = int(random.integers(QUALITY[0], QUALITY[1] + 1))
     content = cv2.imencode(".jpg", np.ascontiguousarray(reduced[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.resize(decode_crop(content.tobytes()), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+SHIFTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "mask": medical_mask,
+    "low_quality": low_quality,
+}
+"""Conditions that a copy of a dataset can show, by the names that `Augmentation` gives them."""

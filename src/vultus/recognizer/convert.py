@@ -34,32 +34,14 @@ def to_float16(model: onnx.ModelProto, pixels: np.ndarray | None = None) -> onnx
     Raises `VultusError` where that gives no or other embeddings.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     with _quiet():
-        converted = _in_order(convert_float_to_float16(model, keep_io_types=True))
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    OnnxModel.graph_topological_sort(converted.graph)  # the converter puts its casts at the end
     if pixels is not None:
         _check_range(model, converted, pixels)
     return converted
-
-
-def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Each node behind those it reads from, as ONNX asks; the converter puts its casts at the end."""
-    graph = model.graph
-    made = {name: node for node in graph.node for name in node.output}
-    placed: dict[int, onnx.NodeProto] = {}
-    for last in graph.node:
-        open_ = [last]  # a node below what it still waits for
-        while open_:
-            before = [made[name] for name in open_[-1].input if name in made and id(made[name]) not in placed]
-            if before:
-                open_.extend(before)
-            else:
-                node = open_.pop()
-                placed.setdefault(id(node), node)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in placed.values()]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
 
 
 def _check_range(model: onnx.ModelProto, converted: onnx.ModelProto, pixels: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from vultus.data import Batches, FaceDataset, IdentityBatches, Seen
+from vultus.data.degrade import SHIFTS
 from vultus.errors import VultusError
 from vultus.files import save_atomically
 from vultus.losses import MarginLoss, PairLoss
@@ -20,7 +21,7 @@ from vultus.training.recipe_sections import FinetuneSection
 from vultus.training.report import Reporter
 from vultus.training.run import Run, now
 from vultus.training.setup import make_batches, make_loss
-from vultus.training.validation import FARS, FINE_FARS, SHIFTS, Validation, check_training_data, validation_split
+from vultus.training.validation import FARS, FINE_FARS, Validation, check_training_data, validation_split
 
 PLAN = 1000
 """Steps that a run by minutes assumes until its pace is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -171,6 +171,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ValueError("no mapping of sections")
         return {str(key): value for key, value in values.items()}
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dictionary by dotted key, {"optimizer.lr": 0.1}; an empty section gives none."""
+    flat = {}
+    for key, value in values.items():
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _interpolated(value: Any, key: str = "") -> str | None:

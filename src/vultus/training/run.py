@@ -8,7 +8,6 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from vultus.data import Seen
 from vultus.errors import FileError, VultusError
 from vultus.files import MOST_WEIGHTS, check_file, is_file, is_folder, parsing, read_file, save_atomically, writing
 from vultus.formats import read_json
-from vultus.training.recipe import Recipe, read_yaml
+from vultus.training.recipe import Recipe, dotted, read_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -99,19 +98,20 @@ class Run:
         save_atomically((json.dumps(self.facts, indent=2) + "\n").encode(), self.path / "run.json")
 
     def rows(self) -> list[dict[str, str]]:
-        """metrics.csv, a dictionary a row. What is damaged in it is left out: see `damaged_rows`."""
-        return [dict(zip(COLUMNS, cells)) for cells in self._cells() if _is_row(cells)]
+        """metrics.csv, a dictionary a row. What is damaged in it is left out: see `read_metrics`."""
+        return self.read_metrics()[0]
 
-    def damaged_rows(self) -> int:
-        """How many lines of metrics.csv are neither its header nor a row. It only tells of the run: that goes on as the
-        checkpoint says."""
-        return sum(not _is_row(cells) and cells != list(COLUMNS) for cells in self._cells())
+    def read_metrics(self) -> tuple[list[dict[str, str]], int]:
+        """The rows, and how many lines of metrics.csv are neither its header nor a row, as a power cut leaves them.
 
-    def _cells(self) -> list[list[str]]:
+        It only tells of the run: that goes on as the checkpoint says.
+        """
         if not self.metrics.is_file():
-            return []
+            return [], 0
         lines = read_file(self.metrics, MOST_METRICS, "the run's").decode(errors="replace").splitlines()
-        return [line.split(",") for line in lines]
+        cells = [line.split(",") for line in lines]
+        rows = [dict(zip(COLUMNS, row)) for row in cells if _is_row(row)]
+        return rows, len(lines) - len(rows) - cells.count(list(COLUMNS))
 
     def check_recipe(self) -> None:
         """VultusError, code recipe_edited, where recipe.yaml is no longer what the run was begun with."""
@@ -138,16 +138,8 @@ def _is_row(cells: list[str]) -> bool:
 
 def _digests(recipe: Recipe) -> dict[str, str]:
     """A digest of each value, by its dotted key: run.json must not hold paths, which recipe.yaml does."""
-
-    def leaves(values: dict[str, Any], at: str) -> Iterator[tuple[str, Any]]:
-        for name, value in values.items():
-            if isinstance(value, dict) and value:
-                yield from leaves(value, f"{at}{name}.")
-            else:
-                yield f"{at}{name}", value
-
-    found = leaves(recipe.model_dump(mode="json"), "")
-    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12] for key, value in found}
+    values = dotted(recipe.model_dump(mode="json"))
+    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12] for key, value in values.items()}
 
 
 class MetricsWriter:
@@ -157,8 +149,8 @@ class MetricsWriter:
     def __init__(self, run: Run, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.dropped = run.damaged_rows()
-        kept = [row for row in run.rows() if int(row["step"]) <= step]
+        rows, self.dropped = run.read_metrics()
+        kept = [row for row in rows if int(row["step"]) <= step]
         self._file = run.metrics.open("w", newline="")
         self._csv: csv.DictWriter[str] = csv.DictWriter(self._file, list(COLUMNS), restval="")
         self._csv.writeheader()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vultus.data import FaceDataset
-from vultus.data.degrade import low_quality
-from vultus.data.occlude import medical_mask
+from vultus.data.degrade import SHIFTS
 from vultus.errors import VultusError
 from vultus.evaluation import verify
 from vultus.evaluation.intervals import Difference, IdentityBootstrap, difference_interval
@@ -33,8 +32,6 @@ IMAGES = 4000
 """At most this many crops, whole identities, so that validating stays short beside training."""
 
 
-SHIFTS = {"mask": medical_mask, "low_quality": low_quality}
-"""Conditions of `augment` that are validated too, each on a copy of the validation crops."""
 RESAMPLES = 400
 """Of the people, for the interval of what fine-tuning changed."""
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vultus.data import FaceDataset
 from vultus.errors import VultusError
@@ -141,7 +141,9 @@ def differences(first: Recipe, second: Recipe) -> list[str]:
     Not the run directory and the seed, which the comparison sets, nor the images an identity in a batch of a loss that
     compares pairs: it cannot do without them.
     """
-    left, right = (_flat(recipe.model_dump(exclude={"run", "loss"})) for recipe in (first, second))
+    from vultus.training.recipe import dotted
+
+    left, right = (dotted(recipe.model_dump(exclude={"run", "loss"})) for recipe in (first, second))
     spared = {"training.seed"}
     if first.loss.pairs or second.loss.pairs:
         spared.add("training.images_per_identity")
@@ -150,13 +152,6 @@ def differences(first: Recipe, second: Recipe) -> list[str]:
         for key in sorted({*left, *right} - spared)
         if left.get(key) != right.get(key)
     ]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _planned(candidate: Candidate, seed: int, train: FaceDataset, validation: str | None, out: Path) -> Planned:

@@ -10,6 +10,7 @@ from vultus.evaluation.figures.comparison import DotPanel, dots
 from vultus.evaluation.intervals.seeds import SeedEstimate
 from vultus.evaluation.report import Figure, Section, Table, Text, write_report
 from vultus.files import save_atomically
+from vultus.training.recipe import dotted
 from vultus.workflows.compare_results import Comparison, Entry
 
 DRAWN = (1e-2, 1e-3)
@@ -22,6 +23,7 @@ def write_comparison_report(result: Comparison) -> Path:
     """Write comparison.png and report.html into the comparison's folder; returns the path of the latter."""
     picture = draw_comparison(result)
     save_atomically(picture, result.folder / "comparison.png")
+    budget = [(key, str(value)) for key, value in dotted(result.recipe).items()]
     sections: list[Section] = [
         Text(_provenance(result), title="What was compared"),
         *(Text(note, kind="note") for note in cautions(result)),
@@ -35,7 +37,7 @@ def write_comparison_report(result: Comparison) -> Path:
         ),
         Table(COSTS, cost_rows(result), title="What training cost", note=COSTS_NOTE),
         Table(_seed_columns(result), _seed_rows(result), title="Every run"),
-        Table(("key", "value"), _budget(result.recipe), title="The budget, the same for all"),
+        Table(("key", "value"), budget, title="The budget, the same for all"),
     ]
     if result.failures:
         sections.insert(2, Table(("run", "reason"), result.failures, title="Runs that are not in the figures"))
@@ -210,10 +212,3 @@ def _provenance(result: Comparison) -> str:
         *(f"FAR {far:g} is withheld: it needs {n:,} non-mated pairs" for far, n in result.withheld.items()),
     ]
     return "\n".join(f"- {line}" for line in lines) + f"\n\nCommand: {result.command}"
-
-
-def _budget(recipe: Any, prefix: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, value in recipe.items():
-        rows += _budget(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", str(value))]
-    return rows

@@ -108,7 +108,8 @@ def export(
         from vultus.models.parity import parity_crops
         from vultus.recognizer.compatible import check_opencv
 
-        check_opencv(converted, parity_crops(), recognizer.embed(parity_crops()), out.parent)
+        drawn = parity_crops()
+        check_opencv(converted, drawn, recognizer.embed(drawn), out.parent)
     if card.contract.precision == "bfloat16" and not computes_bfloat16():
         raise VultusError("--precision bf16: this processor has no bfloat16, so nothing could be measured; use another")
     if out.suffix.lower() == ".pte" and card.contract.precision != "float32":

@@ -6,18 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vultus.data import CropWriter, FaceDataset
+from vultus.data import CropWriter, FaceDataset, degrade
 from vultus.data.dataset import decode_crop, encode_crop
-from vultus.data.degrade import low_quality
 from vultus.data.failures import SKIPPED
-from vultus.data.occlude import medical_mask
 from vultus.data.processes import in_processes
 from vultus.data.write import COLUMNS
 from vultus.errors import VultusError
@@ -25,10 +22,7 @@ from vultus.files import writing
 from vultus.formats import read_array
 from vultus.terminal import track
 
-SHIFTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    "mask": medical_mask,
-    "low-quality": low_quality,
-}
+SHIFTS = {name.replace("_", "-"): change for name, change in degrade.SHIFTS.items()}
 PIECE = 1000
 """Crops a piece."""
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, sqrt
-from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
 from vultus.errors import VultusError
-from vultus.evaluation.intervals import Interval, Rate, identities_to_exclude
+from vultus.evaluation.intervals import Interval, Rate, effective_to_exclude, identities_to_exclude
 from vultus.evaluation.profiles.profiles import Profile, Requirement
 from vultus.evaluation.protocols.verification import Verification
 
@@ -145,8 +144,7 @@ def _people_for(goal: float) -> int:
 
     The interval of TAR counts comparisons where there are no errors, and those of one person may all fail together.
     """
-    z = NormalDist().inv_cdf(0.975)
-    return ceil(z * z * goal / (1 - goal)) if goal < 1 else 0
+    return ceil(effective_to_exclude(0.0, 1 - goal) or 0)
 
 
 def _times_the_people(rate: Rate, goal: float, identities: int) -> float:
